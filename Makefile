@@ -1,0 +1,59 @@
+# What a person types. Everything is installed inside .venv from pinned versions; a second run installs nothing.
+
+VENV   ?= .venv
+PORT   ?= 8000
+# Which Pythons to try, in this order; name one to decide yourself: make PYTHON=python3.12 test
+PYTHON ?= python3 python3.13 python3.12 python3.11
+export PYTHON
+
+LOCK    := requirements/lock.txt
+python  := $(VENV)/bin/python
+pip     := $(python) -m pip --disable-pip-version-check --quiet
+# A stamp carries the hash of what it was made from and where: touching a file installs nothing, changing one does.
+key     := $(shell { pwd; cat pyproject.toml $(LOCK); } | cksum | tr -c '0-9\n' -)
+stamp   := $(VENV)/.installed-
+
+.PHONY: help demo test lint bench lock clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(stamp)demo-$(key) ## install what is missing and serve the demo site; PORT=8000
+	@PORT=$(PORT) exec $(python) -m demo_site
+
+test: $(stamp)test-$(key) browser ## every check: style, types, unit, server and browser tests
+	@$(python) -m pytest $(ARGS)
+
+lint: $(stamp)test-$(key) ## style and types only
+	@$(python) -m pytest tests/test_quality.py $(ARGS)
+
+bench: $(stamp)test-$(key) ## each benchmark, one after the other
+	@for file in benchmarks/p*_*.py; do echo "== $$file"; $(python) "$$file" || exit 1; done
+
+lock: ## pin the versions that a fresh install takes today
+	@scripts/pin-requirements $(LOCK)
+
+clean: ## remove everything that was made, the environment too
+	@rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: browser
+browser:
+	@scripts/find-browser >/dev/null 2>&1 || { \
+		[ -z "$$CONSENTMW_CHROMIUM" ] && echo "Installing Chromium for the browser tests" && \
+		scripts/install-packages chromium; \
+	}; scripts/find-browser >/dev/null
+
+$(stamp)demo-$(key):
+	@scripts/make-venv $(VENV)
+	@echo "Installing consentmw and its demo into $(VENV)"
+	@$(pip) install --constraint $(LOCK) --editable '.[demo]'
+	@rm -f $(stamp)demo-*; touch $@
+
+# --group needs a pip that is newer than some Pythons bring.
+$(stamp)test-$(key):
+	@scripts/make-venv $(VENV)
+	@echo "Installing consentmw and its tests into $(VENV)"
+	@$(pip) install --constraint $(LOCK) --upgrade pip
+	@$(pip) install --constraint $(LOCK) --editable '.[demo,fast]' --group test
+	@rm -f $(stamp)test-* $(stamp)demo-*; touch $@ $(stamp)demo-$(key)

@@ -1,0 +1,37 @@
+"""consentmw keeps a website's privacy promises on the server.
+
+The rooms, in the order a request passes them:
+
+- ``middleware`` composes all others: request → who is asking → what may run → what the response
+  may carry → what may be recorded → what is proven
+- who is asking: ``visitor``, ``regions``, ``i18n``
+- what may run: ``purposes``, ``choice``, ``decision``; ``consent`` is what a host application holds
+- what the response may carry: ``gate``, ``pages``, ``notices``
+- what may be recorded: ``events``, ``tokens``, ``recorder``, ``stores``
+- what is proven: ``ledger``
+- around them: ``settings`` (every option), ``site`` (the options, compiled), ``errors``, ``cli``
+"""
+
+from .consent import Consent
+from .decision import Decision, Verdict
+from .errors import CatalogueError, ConsentError, LedgerError, SettingsError, StoreError
+from .middleware import ConsentMiddleware
+from .purposes import Purpose, Service
+from .settings import Settings
+
+__all__ = [
+    "CatalogueError",
+    "Consent",
+    "ConsentError",
+    "ConsentMiddleware",
+    "Decision",
+    "LedgerError",
+    "Purpose",
+    "Service",
+    "Settings",
+    "SettingsError",
+    "StoreError",
+    "Verdict",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,5 @@
+"""``python -m consentmw``: the command line."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,90 @@
+"""The command line: check a settings file, verify the ledger.
+
+Exit status: 0 when all is well, 1 when what was looked at is not, 2 when the command was wrong.
+Refuses to do anything that the library can't do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import __version__
+from .errors import ConsentError
+from .ledger import Ledger
+from .settings import Settings
+from .site import Site
+from .stores import open_ledger_store
+
+__all__ = ["main"]
+
+_app = typer.Typer(help="Keeps a website's privacy promises on the server.", no_args_is_help=True, add_completion=False)
+_ledger = typer.Typer(help="The proof of choices.", no_args_is_help=True)
+_app.add_typer(_ledger, name="ledger")
+
+SettingsFile = Annotated[Path, typer.Argument(help="The settings, a TOML file.", metavar="consent.toml")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"consentmw {__version__}")
+        raise typer.Exit
+
+
+@_app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and leave.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+@_app.command()
+def check(path: SettingsFile) -> None:
+    """Say whether these settings can be used, and what they mean."""
+    site = Site(_load(path))
+    settings = site.settings
+    typer.echo(f"{path}: good")
+    typer.echo(f"  {settings.site_name}, pages under {settings.prefix}, store {settings.store}")
+    for purpose in site.catalogue.purposes.values():
+        names = [s.name for s in site.catalogue.services.values() if purpose.key in s.purposes]
+        typer.echo(f"  {purpose.key} ({purpose.kind}): {', '.join(names) or 'no service'}")
+    typer.echo(
+        f"  unknown region: {settings.fallback_regime}; a choice is asked again after {settings.valid_days} days"
+    )
+    typer.echo(f"  notice {site.notices.id}, last updated {site.notices.updated.isoformat()}")
+
+
+@_ledger.command()
+def verify(path: SettingsFile) -> None:
+    """Name every row of the ledger that was edited, removed or reordered."""
+    settings = _load(path)
+    ledger = Ledger(lambda: open_ledger_store(settings.store))
+    try:
+        problems = ledger.verify()
+    except ConsentError as error:
+        typer.echo(f"The ledger can't be read: {error}", err=True)
+        raise typer.Exit(1) from error
+    finally:
+        ledger.close()
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo("The chain is whole.")
+
+
+def _load(path: Path) -> Settings:
+    try:
+        return Settings.load(path)
+    except ConsentError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+
+
+def main() -> None:
+    """Run the command line."""
+    _app()

@@ -1,0 +1,83 @@
+"""What a host application holds: ``scope["consent"]``, one object per request.
+
+It answers what may run and why, mints signed links and pixels under the right address, and after
+the response says what was withheld from it. Refuses to change a decision.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .decision import Decision
+
+if TYPE_CHECKING:
+    from .gate.html import Withheld
+    from .tokens import Tokens
+
+__all__ = ["Consent"]
+
+
+class Consent:
+    """The decision for this request, for templates and handlers of the host application."""
+
+    __slots__ = ("_base", "_tokens", "decision", "dropped_cookies", "withheld")
+
+    def __init__(self, decision: Decision, base: str, tokens: Tokens) -> None:
+        #: everything that was decided, with reasons
+        self.decision = decision
+        #: the elements that were made inert in this response; filled while the page streams out
+        self.withheld: list[Withheld] = []
+        #: names of the application's cookies that were not set, for want of consent
+        self.dropped_cookies: list[str] = []
+        self._base = base
+        self._tokens = tokens
+
+    def allows(self, key: str) -> bool:
+        """Whether this purpose or service may run for this visitor; False for anything unknown."""
+        return self.decision.allows(key)
+
+    def why(self, key: str) -> str:
+        """The reason for that, in a word: ``choice``, ``gpc``, ``no choice`` ..."""
+        return self.decision.why(key)
+
+    @property
+    def tier(self) -> str:
+        """The most that a recorded row may hold: count, coarse, visit or person."""
+        return self.decision.tier
+
+    @property
+    def regime(self) -> str:
+        """Key of the regime that applies."""
+        return self.decision.regime
+
+    @property
+    def region(self) -> str:
+        """The region the visitor stated (ISO 3166-2), "" when unknown, "-" when they said NO THANKS."""
+        return self.decision.region
+
+    @property
+    def language(self) -> str:
+        """The language for this visitor: stated, else from the browser, else the default."""
+        return self.decision.language
+
+    @property
+    def gpc(self) -> bool:
+        """Whether the browser sent a Global Privacy Control signal."""
+        return self.decision.gpc
+
+    @property
+    def receipt(self) -> str:
+        """Receipt of the choice in force, or ""."""
+        return self.decision.receipt
+
+    def url(self, page: str = "") -> str:
+        """Path of one of our pages under this request's root_path: "" is the notice, then "choices", "locale" ..."""
+        return f"{self._base}/{page}" if page else self._base
+
+    def click_through(self, url: str, campaign: str = "", link: str = "", recipient: str = "") -> str:
+        """Path of a signed redirect to ``url``. Raises ValueError for a target no visitor should be sent to."""
+        return f"{self._base}/go/{self._tokens.click(url, campaign, link, recipient)}"
+
+    def pixel(self, campaign: str = "", recipient: str = "") -> str:
+        """Path of a signed one-pixel image that counts a load."""
+        return f"{self._base}/px/{self._tokens.pixel(campaign, recipient)}.gif"

@@ -1,0 +1,1 @@
+"""What a response may carry: its HTML, its cookies, its headers."""

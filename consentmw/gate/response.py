@@ -1,0 +1,313 @@
+"""One response on its way out: a state machine over ASGI messages.
+
+HTML is held back for exactly one message, until it is known whether it can be rewritten; all else
+is forwarded as it came, the very same message objects when nothing has to change. Unknown messages
+(early hints, pathsend, trailers, extensions to come) are always forwarded.
+
+Refuses to decide anything: what is denied, and what is inserted, comes in ready.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import zlib
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.types import Message, Scope, Send
+
+from ..consent import Consent
+from ..purposes import Catalogue
+from .cookies import filter_set_cookie
+from .html import HtmlGate, Rules, Withheld
+
+__all__ = ["GatedResponse", "Inserts", "restore_etag"]
+
+logger = logging.getLogger("consentmw")
+
+_HTML: Final = (b"text/html", b"application/xhtml+xml")
+_BODYLESS: Final = frozenset({204, 205, 206, 304})
+#: encodings of text in which every byte below 128 is the ASCII character, as the scanner needs
+_UNREADABLE_CHARSETS: Final = (b"utf-16", b"utf-32", b"ucs-2", b"unicode", b"iso-2022", b"hz-gb", b"csutf16")
+_BOMS: Final = (b"\xfe\xff", b"\xff\xfe", b"\x00<", b"<\x00")
+
+#: the browser's own gate for HTML that we cannot read: nothing from other hosts loads at all
+_SEALED: Final = b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+
+
+@dataclass(frozen=True, slots=True)
+class Inserts:
+    """What is written into a document: bytes for the head, the start of the body and its end."""
+
+    head: bytes = b""
+    body: bytes = b""
+    foot: bytes = b""
+
+
+class GatedResponse:
+    """Wraps ``send`` for one response of the application."""
+
+    __slots__ = (
+        "_catalogue", "_consent", "_decoder", "_expire", "_gate", "_head", "_held", "_inserts", "_revalidates",
+        "_rules", "_send", "_state", "finished", "html", "status",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        send: Send,
+        consent: Consent,
+        catalogue: Catalogue,
+        rules: Rules,
+        *,
+        inserts: Callable[[], Inserts],
+        expire: Sequence[tuple[bytes, bytes]],
+        state: str,
+        head: bool,
+        revalidates: bool,
+    ) -> None:
+        self._send = send
+        self._consent = consent
+        self._catalogue = catalogue
+        self._rules = rules
+        self._inserts = inserts
+        self._expire = expire
+        self._state = state
+        self._head = head
+        self._revalidates = revalidates
+        self._held: MutableMapping[str, Any] | None = None
+        self._gate: HtmlGate | _Blunt | None = None
+        self._decoder: Any = None
+        #: what the access log wants to know; 0 until the application answered
+        self.status = 0
+        self.html = False
+        #: whether the last body message was sent
+        self.finished = False
+
+    async def send(self, message: Message) -> None:
+        """Forward one message of the application, changed where it must be."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            await self._start(message)
+        elif kind == "http.response.body":
+            await self._body(message)
+        else:
+            # Whatever it is, it came after the start that we may hold; a file's bytes never pass us either.
+            await self._release_unread()
+            await self._send(message)
+            if kind in ("http.response.pathsend", "http.response.zerocopysend"):
+                self.finished = not message.get("more_body", False)
+
+    async def _start(self, message: Message) -> None:
+        self.status = message["status"]
+        headers: Sequence[tuple[bytes, bytes]] = list(message.get("headers") or ())
+        self.html = _is_html(headers)
+        changed = False
+        denied = self._consent.decision.denied
+        if denied and any(name.lower() == b"set-cookie" for name, _ in headers):
+            headers, dropped = filter_set_cookie(headers, self._catalogue, denied)
+            self._consent.dropped_cookies += dropped
+            changed = bool(dropped)
+        if self.html:
+            headers = [*_private(headers, self._state), *self._expire]
+            changed = True
+            if self._head:
+                # A GET would carry another length; HEAD may leave it out (RFC 9110 9.3.2).
+                headers = _without(headers, b"content-length")
+            elif self.status not in _BODYLESS:
+                if not _untouchable(message, headers):
+                    self._held = {**message, "headers": headers}
+                    return
+                headers = self._sealed(headers)
+        elif self.status == 304 and self._revalidates:
+            headers = [(n, _state_etag(v, self._state) if n.lower() == b"etag" else v) for n, v in headers]
+            changed = True
+        await self._send({**message, "headers": headers} if changed else message)
+
+    async def _body(self, message: Message) -> None:
+        last = not message.get("more_body", False)
+        if self._held is not None:
+            await self._first_body(message, last)
+        elif self._gate is not None:
+            await self._send({**message, "body": self._edit(message.get("body", b""), last)})
+        else:
+            await self._send(message)
+        self.finished = self.finished or last
+
+    async def _first_body(self, message: Message, last: bool) -> None:
+        held = self._held
+        assert held is not None  # noqa: S101 - the caller asked; the type checker has to know
+        self._held = None
+        headers: list[tuple[bytes, bytes]] = held["headers"]
+        try:
+            body = self._begin(headers, message.get("body", b""), last)
+        except Exception:
+            logger.exception("a page could not be rewritten; it goes out sealed by a policy instead")
+            body = None
+        if body is None:
+            self._gate = None
+            held["headers"] = self._sealed(headers)
+            await self._send(held)
+            await self._send(message)
+            return
+        headers = _without(headers, b"content-length", b"content-encoding")
+        if last:
+            # The whole page is here, so its length is known; a stream goes out without one.
+            headers.append((b"content-length", str(len(body)).encode()))
+        held["headers"] = headers
+        await self._send(held)
+        await self._send({**message, "body": body})
+
+    def _begin(self, headers: Sequence[tuple[bytes, bytes]], body: bytes, last: bool) -> bytes | None:
+        """The first bytes of the rewritten page, or None when it can't be read."""
+        if not self._readable(headers, body):
+            return None
+        inserts = self._inserts()
+        gate = HtmlGate(self._rules, head=inserts.head, body=inserts.body, foot=inserts.foot)
+        self._consent.withheld = gate.withheld
+        self._gate = gate
+        if self._decoder is not None:
+            body = self._decoder.decompress(body) + (self._decoder.flush() if last else b"")
+        out = gate.feed(body)
+        return out + gate.close() if last else out
+
+    def _readable(self, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Whether the scanner can read this body; sets up decoding when it is compressed."""
+        coding, kind = b"", b""
+        for name, value in headers:
+            lower = name.lower()
+            if lower == b"content-encoding":
+                coding = value.strip().lower()
+            elif lower == b"content-type":
+                kind = value.lower()
+        if coding in (b"gzip", b"x-gzip", b"deflate"):
+            self._decoder = zlib.decompressobj(zlib.MAX_WBITS | 32) if coding != b"deflate" else zlib.decompressobj()
+        elif coding not in (b"", b"identity"):
+            return False
+        if any(name in kind for name in _UNREADABLE_CHARSETS):
+            return False
+        return not (self._decoder is None and body.startswith(_BOMS))
+
+    def _edit(self, body: bytes, last: bool) -> bytes:
+        gate = self._gate
+        assert gate is not None  # noqa: S101 - the caller asked; the type checker has to know
+        if self._decoder is not None:
+            body = self._decoder.decompress(body) + (self._decoder.flush() if last else b"")
+        try:
+            out = gate.feed(body)
+            return out + gate.close() if last else out
+        except Exception:
+            # The headers are gone, so no policy can help: what is left of the page loses every tag that loads.
+            logger.exception("a page could not be rewritten to its end; the rest goes out without loading tags")
+            self._gate = blunt = _Blunt()
+            return blunt.feed(body) + (blunt.close() if last else b"")
+
+    async def _release_unread(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            held["headers"] = self._sealed(held["headers"])
+            await self._send(held)
+
+    def _sealed(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Headers for HTML that we do not rewrite: a second policy, under which no other host is reached."""
+        return [*headers, (b"content-security-policy", _SEALED)] if self._consent.decision.denied else headers
+
+
+class _Blunt:
+    """The gate when the gate itself failed: every tag that could load anything becomes unknown to browsers."""
+
+    _TAGS = re.compile(
+        rb"<(?=(?:script|iframe|frame|img|image|use|link|source|video|audio|track|embed|object|input|meta|base|style"
+        rb"|body|table|t[dh])[\s/>])",
+        re.IGNORECASE,
+    )
+    withheld: list[Withheld] = []  # noqa: RUF012 - never written: what was withheld bluntly is in the log
+
+    def __init__(self) -> None:
+        self._tail = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        data = self._tail + chunk
+        # A tag name may end in the next chunk; the longest one above has six letters.
+        cut = data.rfind(b"<", -8)
+        data, self._tail = (data, b"") if cut < 0 else (data[:cut], data[cut:])
+        return self._TAGS.sub(b"<consentmw-", data)
+
+    def close(self) -> bytes:
+        return self._TAGS.sub(b"<consentmw-", self._tail)
+
+
+def _is_html(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    return any(n.lower() == b"content-type" and v.strip().lower().startswith(_HTML) for n, v in headers)
+
+
+def _private(headers: Sequence[tuple[bytes, bytes]], state: str) -> list[tuple[bytes, bytes]]:
+    """Headers of a page written for one visitor: no shared cache keeps it, no 304 mixes two consent states."""
+    kept: list[tuple[bytes, bytes]] = []
+    control = b"private, no-cache"
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"cache-control":
+            # What the application forbids stays forbidden; what it would share is shared no more.
+            words = {word.strip().lower() for word in value.split(b",")}
+            extra = [word for word in (b"no-store", b"no-transform", b"must-revalidate") if word in words]
+            control = b", ".join([b"private", b"no-cache", *extra])
+        elif lower == b"etag":
+            kept.append((name, _state_etag(value, state)))
+        elif lower not in (b"last-modified", b"accept-ranges", b"expires"):
+            # By date alone a browser could revalidate another state's page; ranges would be of other bytes.
+            kept.append((name, value))
+    kept.append((b"cache-control", control))
+    return kept
+
+
+def _state_etag(etag: bytes, state: str) -> bytes:
+    """A weak ETag that differs between consent states."""
+    tag = etag.strip().removeprefix(b"W/").strip(b'"')
+    return b'W/"%s~%s"' % (tag, state.encode())
+
+
+def restore_etag(scope: Scope, state: str) -> bool:
+    """Give the application back its own ETag in If-None-Match, if the browser holds this state's page.
+
+    Tags of other consent states are taken out, so that no 304 carries one state's page into another.
+    Returns whether a tag was restored. Changes ``scope["headers"]``, which must be this request's own.
+    """
+    headers: Sequence[tuple[bytes, bytes]] = scope.get("headers") or ()
+    if not any(name.lower() == b"if-none-match" and b"~" in value for name, value in headers):
+        return False
+    mark = b'~%s"' % state.encode()
+    restored = False
+    kept: list[tuple[bytes, bytes]] = []
+    for name, value in headers:
+        if name.lower() != b"if-none-match":
+            kept.append((name, value))
+            continue
+        tags = [tag.strip() for tag in value.split(b",")]
+        ours = [tag.removeprefix(b"W/")[: -len(mark)] + b'"' for tag in tags if tag.endswith(mark)]
+        others = [tag for tag in tags if b"~" not in tag]
+        restored = restored or bool(ours)
+        if ours or others:
+            # The application's own tag may have been strong or weak; it compares weakly (RFC 9110 13.1.2).
+            both = [form for tag in ours for form in (tag, b"W/" + tag)]
+            kept.append((name, b", ".join([*both, *others])))
+    scope["headers"] = kept
+    return restored
+
+
+def _untouchable(message: Message, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """HTML that must go out byte for byte: trailers that sign it, no-transform, a file to save."""
+    if message.get("trailers"):
+        return True
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"cache-control" and b"no-transform" in value.lower():
+            return True
+        if lower == b"content-disposition" and value.strip().lower().startswith(b"attachment"):
+            return True
+    return False
+
+
+def _without(headers: Sequence[tuple[bytes, bytes]], *names: bytes) -> list[tuple[bytes, bytes]]:
+    return [pair for pair in headers if pair[0].lower() not in names]

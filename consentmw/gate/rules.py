@@ -1,0 +1,134 @@
+"""Which addresses, texts and code belong to a service that was denied.
+
+Compiled once for a catalogue and a set of denied services; the same Rules serve every response
+that has this set. Refuses to know HTML, visitors, or why a service was denied.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from html import unescape
+from typing import Final
+
+from ..purposes import Catalogue
+from .urls import mentions, read_address
+
+__all__ = ["Rules"]
+
+#: white space goes, all quotes become one: formatters and minifiers change both, the code stays the same
+_QUOTES: Final = bytes.maketrans(b'"`', b"''")
+_WHITE: Final = b" \t\n\v\f\r"
+#: what a script element in SVG leaves out of its code, where comments and elements are markup
+_MARKUP: Final = re.compile(rb"<!--.*?(?:-->|\Z)|<!\[CDATA\[|\]\]>|<[^<>]*+>", re.DOTALL)
+#: without one of these, style text names no host; all others are relative
+_LEAVES: Final = re.compile(rb"/[\t\n\f\r]*+/|\\|&|h[\t\n\f\r]*+t[\t\n\f\r]*+t[\t\n\f\r]*+p", re.IGNORECASE)
+_CANDIDATES: Final = re.compile(r"[\s,]+")
+
+#: verdicts on inline code and text that are remembered, by digest; a site has a few dozen snippets
+_REMEMBERED: Final = 1024
+
+
+class Rules:
+    """What is denied, as the gates ask it."""
+
+    __slots__ = ("_catalogue", "_denied", "_known", "_marks")
+
+    def __init__(self, catalogue: Catalogue, denied: frozenset[str]) -> None:
+        self._catalogue = catalogue
+        self._denied = denied & catalogue.services.keys()
+        self._marks = [
+            (_squeezed(mark.encode()), service.key)
+            for service in catalogue.services.values()
+            if service.key in self._denied
+            for mark in service.inline
+            if not mark.isspace()
+        ]
+        self._known: dict[bytes, tuple[str, str] | None] = {}
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is denied, so that every page may stay as it is."""
+        return not self._denied
+
+    def url(self, raw: bytes) -> tuple[str, str] | None:
+        """Service key and host, when a browser would fetch this attribute value from a denied service."""
+        address = read_address(raw)
+        if address is None:
+            return None
+        if address.content:
+            return self._mentioned(address.content.encode("utf-8", "replace"))
+        for path in address.paths:
+            if key := self._key(address.host, path):
+                return key, address.host
+        return None
+
+    def urls(self, raw: bytes) -> tuple[str, str] | None:
+        """The same for a list of addresses: ``srcset``, ``ping``; the first denied one decides."""
+        whole = self.url(raw)
+        if whole is not None:
+            return whole
+        parts = _CANDIDATES.split(unescape(raw.decode("utf-8", "replace")))
+        return next((found for part in parts if (found := self.url(part.encode("utf-8", "replace")))), None)
+
+    def text(self, raw: bytes) -> tuple[str, str] | None:
+        """Service key and host of the first denied host that stands in this text, however escaped."""
+        return None if self.empty else self._mentioned(raw)
+
+    def style(self, raw: bytes) -> tuple[str, str] | None:
+        """Service key and host, when style sheet text names a denied host."""
+        return self.text(raw) if _LEAVES.search(raw) else None
+
+    def markup(self, raw: bytes) -> tuple[str, str] | None:
+        """The same for an attribute that holds a document (``srcdoc``): a denied host, or denied code ("")."""
+        if found := self.text(raw):
+            return found
+        key = self.code(unescape(raw.decode("latin-1")).encode("latin-1", "replace"))
+        return (key, "") if key else None
+
+    def code(self, text: bytes) -> str | None:
+        """Key of the first denied service, in catalogue order, whose snippet this inline code is or holds.
+
+        Spacing and the kind of quotes don't matter. The code is read as HTML has it and as SVG has
+        it, where character references count and comments don't.
+        """
+        if not self._marks:
+            return None
+        digest = blake2b(text, digest_size=16, person=b"code").digest()
+        if digest in (known := self._known):
+            found = known[digest]
+        else:
+            key = self._marked(text)
+            found = self._remember(digest, (key, "") if key else None)
+        return found[0] if found else None
+
+    def _marked(self, text: bytes) -> str | None:
+        plain = _squeezed(text)
+        if b"&" in text or b"<" in text:
+            foreign = unescape(_MARKUP.sub(b"", text).decode("latin-1")).encode("latin-1", "replace")
+            # Two readings, one search: no mark can reach over the line end between them.
+            plain += b"\n" + _squeezed(foreign)
+        return next((key for mark, key in self._marks if mark in plain), None)
+
+    def _mentioned(self, raw: bytes) -> tuple[str, str] | None:
+        digest = blake2b(raw, digest_size=16, person=b"text").digest()
+        if digest in (known := self._known):
+            return known[digest]
+        named = mentions(raw.decode("utf-8", "replace"))
+        hits = ((key, host) for host, path in named if (key := self._key(host, path)))
+        return self._remember(digest, next(hits, None))
+
+    def _remember(self, digest: bytes, verdict: tuple[str, str] | None) -> tuple[str, str] | None:
+        if len(self._known) >= _REMEMBERED:
+            # A new one instead of clear(): another thread may be between looking and reading.
+            self._known = {}
+        self._known[digest] = verdict
+        return verdict
+
+    def _key(self, host: str, path: str) -> str | None:
+        service = self._catalogue.service_for_url(host, path)
+        return service.key if service is not None and service.key in self._denied else None
+
+
+def _squeezed(code: bytes) -> bytes:
+    return code.translate(_QUOTES, _WHITE)

@@ -1,0 +1,262 @@
+"""Makes the elements of denied services inert, under every parse that a browser may choose.
+
+What a tag is depends on things a server can't see: whether scripts run (``noscript``), how a
+browser repairs broken raw text, comments and foreign content. So every ``<`` with the name of a
+loading tag counts as one, wherever it stands, even inside a comment, a script or another tag's
+attribute. In return an edit must do no harm where it wasn't a tag: edits only ever insert, never a
+quote, ``<`` or ``>``; an attribute is switched off by a prefix to its name.
+
+Refuses to know where a document's head and body are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import unescape
+from typing import Final
+
+from .rules import Rules
+from .tags import AFTER_NAME, BLANK, COMMENT, GAP, REST, TagAttribute, attributes, reader
+from .view import Edits, View
+
+__all__ = ["DEEPEST", "LONGEST_TAG", "OFF", "Withheld", "Withholding"]
+
+#: longest tag that is held back, in bytes; a longer one goes out under another name, unjudged
+LONGEST_TAG: Final = 65_536
+#: the same for a tag that is long because of base64 in a data: address, as photos inside pages are
+LONGEST_DATA_TAG: Final = 2_097_152
+#: a script or style sheet is judged on this many of its first bytes
+LONGEST_CODE: Final = 131_072
+#: how many tags may lie inside each other's attributes or code; deeper ones go out under another
+#: name. Real pages nest two or three; without a bound, nesting would cost quadratic time.
+DEEPEST: Final = 16
+
+#: what an attribute is switched off with, before its name
+OFF: Final = b"data-consentmw-"
+_ALIAS: Final = b"consentmw-withheld-"
+
+_ADDRESSES: Final = rb"src|srcset|imagesrcset|href|xlink:href|data|poster|srcdoc|attributionsrc"
+_ANIMATED: Final = rb"to|from|by|values"
+_LOADS: Final = frozenset(_ADDRESSES.split(b"|"))
+_READER: Final = reader(_ADDRESSES + rb"|" + _ANIMATED + rb"|content|http-equiv|type|rel")
+
+_ADDRESS_NAME: Final = rb"(?:" + _ADDRESSES + rb")(?=[\t\n\f\r />=])"
+_SAFE_VALUE: Final = rb"""(?:"[^"<]*+"|'[^'<]*+'|[^\t\n\f\r "'><][^\t\n\f\r ><]*+(?=[\t\n\f\r >]))"""
+_NO_VALUE: Final = rb"(?=[\t\n\f\r />])(?=" + BLANK + rb"[^=])"
+#: the rest of a tag without any character that an address of another host needs, and without another tag
+_HARMLESS: Final = (
+    rb"(?:" + GAP + rb"(?:(?!" + _ADDRESS_NAME + rb")[^\t\n\f\r /><][^\t\n\f\r />=<]*+"
+    + rb"(?:=" + _SAFE_VALUE + rb"|" + _NO_VALUE + rb")"
+    + rb"|" + _ADDRESS_NAME + rb"""="(?:[^"<:&\\/]++|/(?![\t\n\f\r /]))*+"))*+""" + GAP + rb">"
+)  # fmt: skip
+_STOP: Final = re.compile(
+    rb"<(?:(script|style|meta|set|animate)" + AFTER_NAME + rb"|(/?(?:svg|math))" + AFTER_NAME
+    + rb"|(i(?:frame|mg|mage|nput)|link|source|video|audio|track|embed|object|use|feimage|frame|base)" + AFTER_NAME
+    + rb"(?!" + _HARMLESS + rb"))"
+)  # fmt: skip
+_UNFINISHED: Final = re.compile(rb"</?[a-z]{0,8}\Z")
+_LONG_DATA: Final = re.compile(rb"data:[a-z0-9.+/-]{3,60}+;base64,[a-z0-9+/=\t\n\f\r ]*+\Z")
+
+#: relations of a link that only name another page; every other one may fetch or connect
+_NAMING: Final = frozenset(
+    b"alternate amphtml author bookmark canonical editlink external first help index last license me next nofollow "
+    b"noopener noreferrer opener prev privacy-policy search self shortlink tag terms-of-service up".split()
+)
+#: types of script elements that browsers run (HTML Standard, "JavaScript MIME type essence match", and modules)
+_RUN: Final = frozenset({b"", b"module"}) | frozenset(
+    b"application/ecmascript application/javascript application/x-ecmascript application/x-javascript "
+    b"text/ecmascript text/javascript text/javascript1.0 text/javascript1.1 text/javascript1.2 text/javascript1.3 "
+    b"text/javascript1.4 text/javascript1.5 text/jscript text/livescript text/x-ecmascript text/x-javascript".split()
+)
+
+_CODE_END: Final = {name: re.compile(rb"</" + name + AFTER_NAME) for name in (b"script", b"style")}
+_OPENED: Final = re.compile(rb"<!--(?:-?>)?|<!\[cdata\[")
+_COMMENT_END: Final = re.compile(rb"--!?>")
+_CDATA_END: Final = re.compile(rb"\]\]>")
+_CDATA: Final = rb"<!\[cdata\[[^\]]*+(?:\](?!\]>)[^\]]*+)*+\]\]>"
+_OTHER_TAG: Final = rb"<(?!/(?:script|style)[\t\n\f\r />])/?[a-z][^\t\n\f\r />]*+" + REST.pattern
+#: what stands before the end tag when the code is read as markup, as SVG and MathML read it
+_AS_MARKUP: Final = re.compile(
+    rb"(?:[^<]++|" + COMMENT + rb"|" + _CDATA + rb"|" + _OTHER_TAG + rb"|<(?=[^a-z/!?]))*+"
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """One element, or one attribute, that was made inert."""
+
+    #: catalogue key; "" for markup too long or too deep to judge
+    service: str
+    #: ``script``, ``inline script``, ``iframe``, ``img``, ``style attribute`` ...
+    tag: str
+    #: "" for inline code
+    host: str
+
+
+class _Wait(Exception):  # noqa: N818 - a signal between two functions here, not an error
+    """More bytes are needed to judge this tag."""
+
+
+class Withholding:
+    """The search for denied elements in one response."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.found: list[Withheld] = []
+        self._rules = rules
+        #: offset of the first byte that was not searched
+        self._next = 0
+        #: where the tags and code end that reach beyond the current tag
+        self._reach: list[int] = []
+        #: open svg and math elements
+        self._foreign = 0
+        url, urls, text = rules.url, rules.urls, rules.text
+        self._judges: dict[bytes, Callable[[bytes], tuple[str, str] | None]] = {
+            b"src": url, b"href": url, b"xlink:href": url, b"data": url, b"poster": url,
+            b"srcset": urls, b"imagesrcset": urls, b"attributionsrc": urls,
+            b"srcdoc": rules.markup, b"content": text, b"to": text, b"from": text, b"by": text, b"values": text,
+        }  # fmt: skip
+
+    def scan(self, view: View, edits: Edits) -> int:
+        """Search on; returns the offset of the first byte that can't be sent yet."""
+        low, base = view.low, view.base
+        at = self._next - base
+        while stop := _STOP.search(low, at):
+            start, at = stop.span()
+            reach = self._reach
+            if stop.lastindex == 2:
+                self._foreign += -1 if stop[2].startswith(b"/") else 1
+                continue
+            try:
+                self._judge(view, start, at, edits)
+            except _Wait:
+                # The tag is judged anew from its start, so it must not count as its own surrounding.
+                self._reach = reach
+                self._next = base + start
+                return self._next
+        unfinished = None if view.final else _UNFINISHED.search(low, max(at, len(low) - 10))
+        self._next = base + (unfinished.start() if unfinished else len(low))
+        return self._next
+
+    def _judge(self, view: View, start: int, at: int, edits: Edits) -> None:
+        """Judge the tag that begins at ``start`` and whose name ends at ``at``."""
+        name = view.low[start + 1 : at]
+        here = view.base + start
+        self._reach = [end for end in self._reach if end > here]
+        if len(self._reach) >= DEEPEST:
+            self._rename(here, name, edits)
+            return
+        end = self._end(view, start, at)
+        self._reach.append(view.base + end if end > 0 else here + LONGEST_TAG)
+        if end == 0:
+            self._rename(here, name, edits)
+        if end <= 0:
+            return
+        found = attributes(_READER, view.low, view.data, at, end)
+        # A tag inside this one's attributes may change where they end; then no attribute excuses it.
+        odd = view.low.find(b"<", at, end) >= 0
+        denied = [(a, hit) for a in found if (judge := self._judges.get(a.name)) and (hit := judge(a.value))]
+        deciding = _deciding(name, found, odd)
+        hit = next((hit for a, hit in denied if a.name in deciding), None)
+        off = {a.at for a, _ in denied}
+        tag = name.decode()
+        if name in _CODE_END:
+            if hit is None:
+                hit = self._code(view, name, end, found, odd)
+                tag = "inline script" if name == b"script" else tag
+            off |= {a.at for a in found if a.name in (b"type", b"src")}
+        if hit is not None:
+            key, host = hit
+            inert = b" type=text/plain" if name in _CODE_END else b""
+            space = b" " if view.low[at] == 0x2F else b""
+            edits.mark(view.base + at, inert + b" data-consentmw-service=" + key.encode() + space)
+            for offset in off:
+                edits.mark(view.base + offset, OFF)
+            self.found.append(Withheld(key, tag, host))
+
+    def _end(self, view: View, start: int, at: int) -> int:
+        """Where the tag ends; 0 when it is too long, -1 when the response ended inside it, which no browser loads."""
+        if rest := REST.match(view.low, at, start + LONGEST_TAG):
+            return rest.end()
+        size = len(view.low) - start
+        if size >= LONGEST_TAG:
+            if not _LONG_DATA.search(view.low, start, start + LONGEST_TAG):
+                return 0
+            if rest := REST.match(view.low, at, start + LONGEST_DATA_TAG):
+                return rest.end()
+            if size >= LONGEST_DATA_TAG:
+                return 0
+        if not view.final:
+            raise _Wait
+        return -1
+
+    def _code(self, view: View, name: bytes, at: int, found: list[TagAttribute], odd: bool) -> tuple[str, str] | None:
+        """The denied service whose code or style sheet begins at ``at``."""
+        if name == b"style":
+            return self._rules.style(self._content(view, name, at))
+        kind = next((a.value for a in found if a.name == b"type"), b"")
+        kind = unescape(kind.decode("latin-1")).strip(" \t\n\f\r").lower().encode("latin-1", "replace")
+        if kind == b"speculationrules":
+            return self._rules.text(self._content(view, name, at))
+        if kind not in _RUN and not odd:
+            return None
+        key = self._rules.code(self._content(view, name, at))
+        return (key, "") if key else None
+
+    def _content(self, view: View, name: bytes, at: int) -> bytes:
+        """The code of a script or style element, up to the farthest end tag that a browser may take for its end."""
+        limit = at + LONGEST_CODE
+        low = view.low
+        close = _CODE_END[name].search(low, at, limit)
+        if close is None and len(low) < limit and not view.final:
+            raise _Wait
+        end = close.start() if close else limit
+        if close and (_reopened(low, at, end) or (self._foreign > 0 and _swallowed(low, at, end, limit))):
+            # The end tag may be part of a comment, of CDATA or of a tag in SVG: the code goes on.
+            if len(low) < limit and not view.final:
+                raise _Wait
+            end = limit
+        self._reach.append(view.base + end)
+        return view.data[at:end]
+
+    def _rename(self, here: int, name: bytes, edits: Edits) -> None:
+        # Joined to the name, not put before it: a space could split another tag's unquoted value in two.
+        edits.mark(here + 1, _ALIAS)
+        self.found.append(Withheld("", name.decode(), ""))
+
+
+def _deciding(name: bytes, found: list[TagAttribute], odd: bool) -> frozenset[bytes]:
+    """Names of the attributes by which this tag makes a browser load something."""
+    if name == b"meta":
+        refresh = any(a.name == b"http-equiv" and b"refresh" in _word(a.value) for a in found)
+        return frozenset({b"content"}) if refresh or odd else frozenset()
+    if name in (b"set", b"animate"):
+        return frozenset({b"to", b"from", b"by", b"values"})
+    if name == b"link" and not odd:
+        kinds = {kind for a in found if a.name == b"rel" for kind in _word(a.value).split()}
+        if kinds <= _NAMING:
+            return frozenset()
+    return _LOADS
+
+
+def _reopened(low: bytes, at: int, end: int) -> bool:
+    """Whether this code ends inside a comment or CDATA section, so that its end tag may not be one."""
+    while opened := _OPENED.search(low, at, end):
+        at = opened.end()
+        if not opened[0].endswith(b">"):
+            closed = (_CDATA_END if opened[0].endswith(b"[") else _COMMENT_END).search(low, at, end)
+            if closed is None:
+                return True
+            at = closed.end()
+    return False
+
+
+def _swallowed(low: bytes, at: int, end: int, limit: int) -> bool:
+    """Whether this code's end tag is part of something else when the code is read as markup."""
+    inside = low.find(b"<", at, end) >= 0
+    return inside and (match := _AS_MARKUP.match(low, at, limit)) is not None and match.end() != end
+
+
+def _word(value: bytes) -> bytes:
+    return unescape(value.decode("latin-1")).lower().encode("latin-1", "replace")

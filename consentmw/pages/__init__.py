@@ -1,0 +1,80 @@
+"""The visitor's own pages and endpoints, all under one neutral prefix.
+
+``find`` says which of them a request is for; ``inserts`` are the pieces that other pages get: the
+banner, its style and script, the line of links at the end. All of it works without JavaScript.
+Refuses to know the application behind the middleware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from starlette.types import Scope
+
+from ..decision import Decision
+from ..gate.response import Inserts
+from ..site import Site
+from .choosing import Choosing
+from .exchange import Exchange
+from .files import Files
+from .measuring import Measuring
+from .render import Renderer
+from .showing import Showing
+
+__all__ = ["Exchange", "Page", "Pages"]
+
+Page = Callable[[Exchange], Awaitable[None]]
+
+_GPC: Final = "/.well-known/gpc.json"
+
+
+class Pages:
+    """Finds the page for a path and renders what is inserted into others."""
+
+    def __init__(self, site: Site) -> None:
+        self._prefix = site.settings.prefix
+        self._below = site.settings.prefix + "/"
+        files = Files(site)
+        renderer = Renderer(site, files)
+        choosing = Choosing(site, renderer)
+        measuring = Measuring(site, renderer)
+        showing = Showing(site, renderer)
+        self._renderer = renderer
+        self._gpc = files.gpc
+        self._pages: dict[str, Page] = {
+            "": showing.notice,
+            "choices": choosing.choices,
+            "locale": choosing.locale,
+            "receipt": showing.receipt,
+            "state": showing.state,
+            "go": measuring.click_through,
+            "px": measuring.pixel,
+            "static": files.static,
+        }
+        self._missing = showing.missing
+
+    def base(self, scope: Scope) -> str:
+        """The address of our pages for this request: its root_path and the prefix."""
+        root: str = scope.get("root_path", "")
+        return root.rstrip("/") + self._prefix
+
+    def find(self, scope: Scope) -> tuple[Page, str] | None:
+        """The page of ours for this request and what is behind its name, or None: it is for the application."""
+        path: str = scope["path"]
+        root: str = scope.get("root_path", "").rstrip("/")
+        if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+            # Since ASGI 3 made it clear, path includes root_path; a prefix is cut at a slash only.
+            path = path[len(root) :]
+        if path.startswith(self._below):
+            name, _, rest = path[len(self._below) :].partition("/")
+            page = self._pages.get(name, self._missing)
+            takes_rest = name in ("go", "px", "static")
+            return (page if bool(rest) == takes_rest else self._missing), rest
+        if path == self._prefix:
+            return self._pages[""], ""
+        return (self._gpc, "") if path == _GPC else None
+
+    def inserts(self, scope: Scope, decision: Decision) -> Inserts:
+        """What goes into a document of the application for this visitor."""
+        return self._renderer.inserts(self.base(scope), decision, scope)

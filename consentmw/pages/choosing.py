@@ -1,0 +1,211 @@
+"""The pages that take a choice: the purposes, and the language and region.
+
+A choice is first written to the ledger, then carried by the cookie: no ledger, no grant. Every form
+is a plain POST answered by a redirect; the script of the page may ask for JSON instead. A form that
+another site's page sent is refused. Refuses to decide what a choice allows.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from anyio.to_thread import run_sync
+
+from ..choice import Choice, Locale
+from ..consent import Consent
+from ..decision import DENIED_BY_GPC, TIERS, Decision
+from ..errors import LedgerError
+from ..gate.cookies import expiries, leftovers
+from ..gate.google import signals
+from ..ledger import new_receipt
+from ..regions import DECLINED
+from ..site import Site
+from ..visitor import Visitor
+from .exchange import Exchange, FormError
+from .render import Renderer
+
+__all__ = ["Choosing"]
+
+logger = logging.getLogger("consentmw")
+
+_ACTIONS: Final = ("accept", "reject", "save", "withdraw")
+_SURFACES: Final = ("banner", "choices")
+_MOST_RETURN: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A choice that was just made, before it is proven."""
+
+    choice: Choice
+    event: str
+    method: str
+    before: Choice | None
+
+
+class Choosing:
+    """Shows and takes choices, languages and regions."""
+
+    def __init__(self, site: Site, renderer: Renderer) -> None:
+        self._site = site
+        self._renderer = renderer
+
+    async def choices(self, exchange: Exchange) -> None:
+        """GET shows every purpose and service; POST takes a choice."""
+        if exchange.reads:
+            await exchange.html(self._renderer.choices(exchange.consent, saved=exchange.saved))
+        elif (form := await self._form(exchange)) is not None:
+            await self._choose(exchange, form)
+
+    async def locale(self, exchange: Exchange) -> None:
+        """GET shows languages and regions; POST states one of them."""
+        if exchange.reads:
+            await exchange.html(self._renderer.locale(exchange.consent, saved=exchange.saved))
+        elif (form := await self._form(exchange)) is not None:
+            await self._state(exchange, dict(form))
+
+    async def _state(self, exchange: Exchange, fields: dict[str, str]) -> None:
+        site, visitor = self._site, exchange.visitor
+        known = site.locale(visitor)
+        regions = {DECLINED, *(choice.code for choice in site.settings.region_choices)}
+        language, region = fields.get("language", ""), fields.get("region", "")
+        stated = Locale(
+            language if language in site.settings.languages else known.language,
+            region if region in regions else known.region,
+        )
+        cookie = self._cookie(visitor, site.cookie_names(visitor)[1], site.locales.write(stated))
+        await exchange.see_other(_return_to(fields, exchange.consent.url("locale") + "?saved"), [cookie])
+
+    async def _form(self, exchange: Exchange) -> list[tuple[str, str]] | None:
+        """The fields of an acceptable form, or None when it was refused and answered."""
+        if exchange.method != "POST":
+            await exchange.refuse_method("GET, HEAD, POST")
+        elif exchange.from_elsewhere():
+            # A page of another site must not be able to choose for a visitor.
+            await self._problem(exchange, 403, "This form was sent from another website, so nothing was changed.")
+        else:
+            try:
+                return await exchange.form()
+            except FormError as error:
+                await self._problem(exchange, error.status, error.reason)
+        return None
+
+    async def _choose(self, exchange: Exchange, form: list[tuple[str, str]]) -> None:
+        site, visitor, consent = self._site, exchange.visitor, exchange.consent
+        fields = dict(form)
+        made = self._read_choice(visitor, form)
+        if made is None:
+            await self._problem(exchange, 400, "The form did not say what you chose, so nothing was changed.")
+            return
+        try:
+            await self._prove(made, consent, fields)
+        except LedgerError:
+            logger.exception("a choice could not be recorded")
+            await self._unproven(exchange, made)
+            return
+        decision = site.decide_with(visitor, made.choice)
+        if made.before is not None and TIERS.index(decision.tier) < TIERS.index(consent.tier):
+            # Less is allowed than before: what was recorded under the old receipts goes, too.
+            for receipt in {entry.receipt for entry in await run_sync(site.ledger.entries, made.choice.receipt)}:
+                site.recorder.remove(receipt)
+        headers = [self._cookie(visitor, site.cookie_names(visitor)[0], site.choices.write(made.choice))]
+        headers += self._expire(visitor, decision)
+        if "application/json" in visitor.accept:
+            await exchange.json(_for_script(decision, self._renderer.saved(decision)), extra=headers)
+        else:
+            await exchange.see_other(_return_to(fields, consent.url("choices") + "?saved"), headers)
+
+    def _read_choice(self, visitor: Visitor, form: list[tuple[str, str]]) -> _Made | None:
+        fields = dict(form)
+        action = fields.get("action", "")
+        if action not in _ACTIONS:
+            return None
+        site = self._site
+        optional = {p.key: p.kind for p in site.catalogue.purposes.values() if p.optional}
+        wanted = {"accept": set(optional), "save": {value for name, value in form if name == "purpose"}}
+        granted = wanted.get(action, set()) & set(optional)
+        if visitor.gpc:
+            # A general yes is no answer to a browser that says no for its user (11 CCR 7025(c)).
+            granted = {key for key in granted if optional[key] not in DENIED_BY_GPC}
+        before = site.choice(visitor)
+        event = "given" if granted else "refused"
+        if before is not None:
+            event = "changed" if granted else "withdrawn" if before.granted else "refused"
+        surface = fields.get("surface", "")
+        choice = Choice(
+            new_receipt(), site.clock().replace(microsecond=0), site.catalogue.fingerprint, frozenset(granted)
+        )
+        return _Made(choice, event, f"{surface if surface in _SURFACES else 'other'}:{action}", before)
+
+    async def _prove(self, made: _Made, consent: Consent, fields: dict[str, str]) -> None:
+        """Write the ledger row and wait until it is durable. Raises LedgerError."""
+        site = self._site
+        decision = consent.decision
+        optional = {p.key for p in site.catalogue.purposes.values() if p.optional}
+        shown = self._renderer.shown(consent, fields.get("surface", ""))
+
+        def append() -> None:
+            site.ledger.append(
+                receipt=made.choice.receipt,
+                at=made.choice.at,
+                event=made.event,
+                method=made.method,
+                granted=sorted(made.choice.granted),
+                refused=sorted(optional - made.choice.granted),
+                regime=decision.regime,
+                region=decision.region,
+                region_source=decision.region_source,
+                language=decision.language,
+                gpc=decision.gpc,
+                notice=decision.notice,
+                shown=shown,
+                fingerprint=site.catalogue.fingerprint,
+                valid_until=made.choice.at + site.valid_for,
+                previous=made.before.receipt if made.before else "",
+            )
+
+        await run_sync(append)
+
+    async def _unproven(self, exchange: Exchange, made: _Made) -> None:
+        """The ledger is down: nothing is granted, but less than before takes effect at once."""
+        headers: list[tuple[bytes, bytes]] = []
+        text = "We could not record your choice just now, so nothing optional was switched on. Please try again."
+        if not made.choice.granted:
+            text = "We could not record your choice just now. It is in force on this device all the same."
+            site, visitor = self._site, exchange.visitor
+            headers.append(self._cookie(visitor, site.cookie_names(visitor)[0], site.choices.write(made.choice)))
+            headers += self._expire(visitor, site.decide_with(visitor, made.choice))
+        await self._problem(exchange, 503, text, headers)
+
+    def _expire(self, visitor: Visitor, decision: Decision) -> list[tuple[bytes, bytes]]:
+        names = leftovers(visitor.cookie_names(), self._site.catalogue, decision.denied)
+        return expiries(names, visitor.host, secure=visitor.scheme == "https")
+
+    def _cookie(self, visitor: Visitor, name: str, value: str) -> tuple[bytes, bytes]:
+        age = int(self._site.valid_for.total_seconds())
+        secure = "; Secure" if self._site.secure(visitor) else ""
+        line = f"{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
+        return (b"set-cookie", line.encode("ascii"))
+
+    async def _problem(
+        self, exchange: Exchange, status: int, text: str, extra: list[tuple[bytes, bytes]] | None = None
+    ) -> None:
+        page = self._renderer.problem(exchange.consent, text)
+        await exchange.html(page, status=status, extra=extra or [])
+
+
+def _return_to(fields: dict[str, str], otherwise: str) -> str:
+    """The path to go back to, if it surely is a path of this site."""
+    path = fields.get("return", "")
+    plain = path.isascii() and path.isprintable() and len(path) <= _MOST_RETURN
+    # Browsers read // and /\ as the start of another host.
+    return path if plain and path.startswith("/") and path[1:2] not in ("/", "\\") else otherwise
+
+
+def _for_script(decision: Decision, message: str) -> bytes:
+    """What the page's script needs to switch on what was granted, without a second page load."""
+    granted = [key for key, verdict in decision.services.items() if verdict.granted]
+    return json_module.dumps({"granted": granted, "signals": signals(decision), "message": message}).encode()

@@ -1,0 +1,130 @@
+"""One request to a page of ours, and the ways to answer it.
+
+Knows the headers that every answer of ours carries, how a form is read and when it is refused;
+refuses to know what a page says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope, Send
+
+from ..consent import Consent
+from ..visitor import Visitor
+
+__all__ = ["MAX_FORM", "Exchange", "FormError"]
+
+#: the largest form we read, in bytes; ours are under 1 kB
+MAX_FORM: Final = 16_384
+
+_POLICY: Final = (
+    b"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    b"form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+_SAFE: Final = (
+    (b"cache-control", b"private, no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+)
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class FormError(Exception):
+    """Raised when a form can't be read; carries the status and the sentence to answer with."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request to one of our pages."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    visitor: Visitor
+    consent: Consent
+    #: what stands in the path behind the page's name: a token, a file
+    rest: str
+
+    @property
+    def method(self) -> str:
+        """GET, HEAD, POST ..."""
+        return str(self.scope["method"])
+
+    @property
+    def reads(self) -> bool:
+        """Whether the page is only asked for: GET or HEAD."""
+        return self.scope["method"] in ("GET", "HEAD")
+
+    @property
+    def saved(self) -> bool:
+        """Whether the browser was sent here by a form that was saved."""
+        return bytes(self.scope.get("query_string", b"")) == b"saved"
+
+    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
+        """Send one whole answer; a HEAD gets the headers of the GET and no body."""
+        length = (b"content-length", str(len(body)).encode())
+        await self.send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+        await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def html(self, page: bytes, *, status: int = 200, extra: Headers = ()) -> None:
+        """Send a page of ours: never stored by a cache, and under a policy that lets nothing foreign in."""
+        kind = (b"content-type", b"text/html; charset=utf-8")
+        language = (b"content-language", self.consent.language.encode())
+        await self.answer(status, page, [kind, language, *_SAFE, (b"content-security-policy", _POLICY), *extra])
+
+    async def json(self, body: bytes, *, extra: Headers = ()) -> None:
+        """Send a JSON answer that no cache keeps."""
+        await self.answer(200, body, [(b"content-type", b"application/json"), *_SAFE, *extra])
+
+    async def plain(self, status: int, text: str, *, extra: Headers = ()) -> None:
+        """Send a sentence as plain text."""
+        kind = (b"content-type", b"text/plain; charset=utf-8")
+        await self.answer(status, text.encode() + b"\n", [kind, *_SAFE, *extra])
+
+    async def see_other(self, location: str, extra: Headers = ()) -> None:
+        """Send the browser on with a GET after a form (303)."""
+        await self.answer(303, b"", [(b"location", location.encode("ascii", "ignore")), *_SAFE, *extra])
+
+    async def refuse_method(self, allowed: str) -> None:
+        """Say which methods this address takes (405)."""
+        await self.plain(405, f"Use {allowed} here.", extra=[(b"allow", allowed.encode())])
+
+    def from_elsewhere(self) -> bool:
+        """Whether another site's page sent this form, so that it must not count as the visitor's act.
+
+        Sec-Fetch-Site is the browser's own word; without it Origin has to be ours; a request with
+        neither comes from no current browser's cross-site form, and carries no ambient intent to abuse.
+        """
+        visitor = self.visitor
+        if visitor.fetch_site:
+            return visitor.fetch_site not in ("same-origin", "none")
+        if visitor.origin:
+            return visitor.origin.partition("://")[2].lower() != visitor.authority.lower()
+        return False
+
+    async def form(self) -> list[tuple[str, str]]:
+        """The fields of an urlencoded form. Raises FormError when it is too large, cut off or not a form."""
+        body = bytearray()
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise FormError(400, "The form did not arrive whole.")
+            body += message.get("body", b"")
+            if len(body) > MAX_FORM:
+                raise FormError(413, "The form is too large.")
+            if not message.get("more_body", False):
+                break
+        try:
+            return parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=64)
+        except ValueError:
+            raise FormError(400, "The form could not be read.") from None

@@ -1,0 +1,274 @@
+"""Templates to bytes: the banner, the line of links and our own pages, in the visitor's language.
+
+The banner is rendered once for each state it can be in and remembered; a request only puts its own
+path into it. Jinja2, Babel and the Markdown parser are loaded at the first page, not at import.
+Refuses to decide anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from starlette.types import Scope
+
+from ..assets import TEMPLATES
+from ..consent import Consent
+from ..decision import DENIED_BY_GPC, Decision
+from ..gate.google import needs_signals, signals
+from ..gate.response import Inserts
+from ..i18n import Texts
+from ..notices import to_html
+from ..site import Site
+from .files import Files
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from ..ledger import Entry
+
+__all__ = ["Renderer"]
+
+#: stands in the rendered banner where the path of the page goes; nothing in a template looks like it
+_RETURN: Final = "consentmw-return-here"
+
+#: banner states remembered; each is about 5 kB
+_REMEMBERED: Final = 512
+
+
+class Renderer:
+    """Renders every page and insert of one site."""
+
+    def __init__(self, site: Site, files: Files) -> None:
+        self._site = site
+        self._files = files
+        self._texts = Texts()
+        self._inserts: dict[tuple[str, str], tuple[bytes, tuple[bytes, ...], bytes]] = {}
+
+    @cached_property
+    def _environment(self) -> Environment:
+        from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+
+        own = self._site.settings.templates
+        loaders = [FileSystemLoader(path) for path in (own, TEMPLATES) if path is not None]
+        return Environment(
+            loader=ChoiceLoader(loaders),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=StrictUndefined,
+        )
+
+    # -- what goes into other pages ------------------------------------------------------------
+    def inserts(self, base: str, decision: Decision, scope: Scope) -> Inserts:
+        """The pieces for a document of the application: style and script, banner, links."""
+        head, banner, foot = self._parts(base, decision)
+        return Inserts(head, _return_path(scope).join(banner), foot)
+
+    def shown(self, consent: Consent, surface: str) -> str:
+        """sha256 of what the visitor saw when choosing: the banner, or the page of choices."""
+        if surface == "choices":
+            page = self.choices(consent, saved=False)
+        else:
+            page = _RETURN.encode().join(self._parts(consent.url(), consent.decision)[1])
+        return hashlib.sha256(page).hexdigest()
+
+    def _parts(self, base: str, decision: Decision) -> tuple[bytes, tuple[bytes, ...], bytes]:
+        key = (base, decision.state)
+        known = self._inserts.get(key)
+        if known is None:
+            if len(self._inserts) >= _REMEMBERED:
+                self._inserts.clear()
+            known = self._inserts[key] = self._render_parts(base, decision)
+        return known
+
+    def _render_parts(self, base: str, decision: Decision) -> tuple[bytes, tuple[bytes, ...], bytes]:
+        settings = self._site.settings
+        banner = foot = ""
+        if decision.ask:
+            kinds = self._site.regions.regimes[decision.regime].granted
+            asks_region = not decision.region and decision.region_source == "unknown"
+            banner = self._render(
+                "banner.html",
+                base,
+                decision,
+                position=settings.banner_position,
+                defaults=bool(kinds - {"necessary", "preferences"}),
+                regions=settings.region_choices if asks_region else (),
+                return_mark=_RETURN,
+            )
+        if settings.footer:
+            foot = self._render("foot.html", base, decision)
+        script = f'<script src="{escape(self._file(base, "privacy.js"))}" data-consentmw'
+        if needs_signals(decision, self._site.catalogue):
+            # Before any tag of Google's can read the data layer: not deferred.
+            script += f' data-signals="{escape(signals(decision))}"></script>'
+        else:
+            script += " defer></script>"
+        head = f'<link rel="stylesheet" href="{escape(self._file(base, "privacy.css"))}" data-consentmw>{script}'
+        return head.encode(), tuple(banner.encode().split(_RETURN.encode())), foot.encode()
+
+    # -- our own pages -------------------------------------------------------------------------
+    def choices(self, consent: Consent, *, saved: bool) -> bytes:
+        """The page of purposes and services."""
+        decision = consent.decision
+        purposes = [
+            {**purpose, "granted": decision.allows(purpose["key"]), "locked": _locked(purpose, decision)}
+            for purpose in self._purposes()
+        ]
+        granted = any(p["optional"] and p["granted"] for p in purposes)
+        return self._page(
+            "choices.html",
+            consent,
+            here="/choices",
+            saved=saved,
+            purposes=purposes,
+            receipt=decision.receipt,
+            withdrawable=bool(decision.receipt) and granted,
+            regime_name=self._regime_name(decision),
+        )
+
+    def locale(self, consent: Consent, *, saved: bool) -> bytes:
+        """The page of the language and region selector."""
+        settings = self._site.settings
+        languages = [{"tag": tag, "name": self._texts.for_language(tag).name} for tag in settings.languages]
+        return self._page(
+            "locale.html",
+            consent,
+            here="/locale",
+            saved=saved,
+            languages=languages,
+            region_choices=settings.region_choices,
+            region_stated=consent.region,
+        )
+
+    def notice(self, consent: Consent) -> bytes:
+        """The notice in force."""
+        from markupsafe import Markup
+
+        settings = self._site.settings
+        text, language = self._site.notices.text(consent.language, settings.default_language)
+        translate = self._texts.for_language(language).gettext
+        purposes = [{**p, "title": translate(p["title"]), "text": translate(p["text"])} for p in self._purposes()]
+        # Markdown has its own escapes; autoescape would show &amp; in running text.
+        template = self._environment.overlay(autoescape=False).from_string(text)
+        markdown = template.render(
+            site_name=settings.site_name,
+            contact=settings.contact,
+            base=consent.url(),
+            cookie=settings.cookie_name if settings.debug else f"__Host-{settings.cookie_name}",
+            valid_days=settings.valid_days,
+            retention=max(settings.retention_days.values()),
+            ip=translate(_IP_WORDS[settings.ip]),
+            purposes=purposes,
+        )
+        return self._page(
+            "notice.html",
+            consent,
+            here="",
+            body=Markup(to_html(markdown)),  # noqa: S704 - sanitised by nh3 in to_html
+            updated=self._texts.for_language(consent.language).date(self._site.notices.updated),
+            notice_id=self._site.notices.id,
+            notice_lang=language,
+        )
+
+    def receipt(self, consent: Consent, entries: Iterable[Entry]) -> bytes:
+        """What the ledger holds about this browser's choices."""
+        titles = {p.key: p.title for p in self._site.catalogue.purposes.values()}
+        translate = self._texts.for_language(consent.language).gettext
+        names = {key: translate(name) for key, name in _EVENT_NAMES.items()}
+        return self._page(
+            "receipt.html", consent, here="/receipt", entries=list(entries)[::-1], titles=titles, event_names=names
+        )
+
+    def problem(self, consent: Consent, text: str) -> bytes:
+        """A page that says, in a sentence, why something was not done."""
+        return self._page("problem.html", consent, here="-", text=text)
+
+    def saved(self, decision: Decision) -> str:
+        """The sentence that confirms a choice."""
+        return self._texts.for_language(decision.language).gettext("Your choices are saved.")
+
+    # -- shared --------------------------------------------------------------------------------
+    def _page(self, name: str, consent: Consent, **values: Any) -> bytes:
+        base = consent.url()
+        home = base.removesuffix(self._site.settings.prefix) + "/"
+        css = self._file(base, "privacy.css")
+        values = {"saved": False, **values}
+        sheet = self._site.settings.stylesheet
+        stylesheet = base.removesuffix(self._site.settings.prefix) + sheet if sheet else ""
+        return self._render(name, base, consent.decision, home=home, css=css, stylesheet=stylesheet, **values).encode()
+
+    def _render(self, name: str, base: str, decision: Decision, **values: Any) -> str:
+        texts = self._texts.for_language(decision.language)
+        return self._environment.get_template(name).render(
+            _=texts.gettext,
+            ngettext=texts.ngettext,
+            lang=decision.language,
+            dir=texts.direction,
+            site_name=self._site.settings.site_name,
+            base=base,
+            gpc=decision.gpc,
+            **values,
+        )
+
+    def _file(self, base: str, name: str) -> str:
+        return f"{base}/static/{self._files.names[name]}"
+
+    def _purposes(self) -> list[dict[str, Any]]:
+        services = self._site.catalogue.services.values()
+        return [
+            {
+                "key": p.key,
+                "kind": p.kind,
+                "title": p.title,
+                "text": p.text,
+                "optional": p.optional,
+                "services": [s for s in services if p.key in s.purposes],
+            }
+            for p in self._site.catalogue.purposes.values()
+        ]
+
+    def _regime_name(self, decision: Decision) -> str:
+        texts = self._texts.for_language(decision.language)
+        return texts.gettext(_REGIME_NAMES.get(decision.regime, decision.regime))
+
+
+def _locked(purpose: Mapping[str, Any], decision: Decision) -> bool:
+    return decision.gpc and purpose["kind"] in DENIED_BY_GPC
+
+
+def _return_path(scope: Scope) -> bytes:
+    """The page's own path and query for the form's hidden field: escaped, ASCII, and only of a GET."""
+    if scope["method"] not in ("GET", "HEAD"):
+        return b""
+    path = quote(scope["path"], safe="/:@!$&'()*+,;=~-._")
+    query = scope.get("query_string", b"").decode("latin-1")
+    target = f"{path}?{quote(query, safe='/:@!$&()*+,;=~-._?%')}" if query else path
+    return escape(target if len(target) <= 2000 else path[:2000], quote=True).encode("ascii", "ignore")
+
+
+_REGIME_NAMES: Final = {
+    "strict": "everything optional is off until you allow it",
+    "opt_in": "everything optional is off until you allow it",
+    "opt_in_stats_exempt": "everything optional is off until you allow it, except our own anonymous statistics",
+    "opt_out": "you can switch off what you do not want",
+    "notice": "you are informed and can switch off what you do not want",
+}
+
+_IP_WORDS: Final = {
+    "none": "never your network address",
+    "truncated": "a shortened form of your network address",
+    "full": "your network address",
+}
+
+_EVENT_NAMES: Final = {
+    "given": "You allowed some or all purposes",
+    "refused": "You refused everything optional",
+    "changed": "You changed your choice",
+    "withdrawn": "You withdrew your consent",
+}

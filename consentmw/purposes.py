@@ -1,0 +1,248 @@
+"""What may run and why: purposes, the services that serve them, and the catalogue that finds a service.
+
+A *purpose* is a reason to process data that a visitor can allow or refuse. A *service* is a
+third party's product (Google Analytics 4, YouTube) with the marks by which a server recognises
+it: hosts and path prefixes, pieces of inline code, cookie names. The *catalogue* is all of them,
+compiled at start into tables that a request only looks up.
+
+Refuses to know any visitor, choice or HTML.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import translate
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from .errors import CatalogueError
+
+__all__ = ["KINDS", "Catalogue", "Purpose", "Service"]
+
+#: the kinds of purpose; law and browser signals are written in terms of these (design: the decision)
+KINDS: Final = ("necessary", "preferences", "analytics", "advertising", "sale", "email_measurement")
+
+#: kinds that the site itself may serve without any third party: its own statistics, its own e-mails
+_OWN_KINDS: Final = ("necessary", "analytics", "email_measurement")
+
+_DATA: Final = Path(__file__).parent / "data" / "services.toml"
+_KEY: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_HOST: Final = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)+(/[!-~]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """A reason to process data, which a visitor can allow or refuse on its own."""
+
+    #: short name in cookies, settings and code: ``analytics``
+    key: str
+    #: one of :data:`KINDS`; regimes and signals act on the kind
+    kind: str
+    #: title and explanation shown to a visitor, in English; translated through the gettext catalogue
+    title: str
+    text: str
+
+    @property
+    def optional(self) -> bool:
+        """Whether a visitor may refuse it: everything but what the site cannot work without."""
+        return self.kind != "necessary"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A third party's product and the marks by which a server recognises it."""
+
+    key: str
+    name: str
+    #: who runs it, as the notice names them
+    provider: str
+    #: keys of the purposes it serves; it runs only when all of them are granted
+    purposes: tuple[str, ...]
+    #: ``host``, ``*.host`` (the host and everything below it) or either with a path prefix
+    hosts: tuple[str, ...] = ()
+    #: literal pieces of inline code that only this service's snippet holds
+    inline: tuple[str, ...] = ()
+    #: cookie names it sets in the site's own domain, with ``*`` as wildcard
+    cookies: tuple[str, ...] = ()
+    #: localStorage and sessionStorage keys it writes, with ``*`` as wildcard
+    storage: tuple[str, ...] = ()
+    #: Google consent signals it needs (``analytics_storage``, ``ad_storage`` ...)
+    google: tuple[str, ...] = ()
+    #: how long its cookies live, in days, as its documentation says; 0 for none
+    retention_days: int = 0
+    privacy_url: str = ""
+    opt_out_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All purposes and services of a site, with the look-ups that the gates need."""
+
+    purposes: Mapping[str, Purpose]
+    services: Mapping[str, Service]
+    #: short hash of everything material: purposes, services, what each is for, how long it keeps data.
+    #: A choice made under another fingerprint no longer counts (design 2).
+    fingerprint: str = field(init=False)
+    _hosts: Mapping[str, tuple[tuple[str, Service], ...]] = field(init=False, repr=False)
+    _code: tuple[tuple[str, Service], ...] = field(init=False, repr=False)
+    _cookies: re.Pattern[str] | None = field(init=False, repr=False)
+    _cookie_owner: tuple[Service, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        hosts: dict[str, dict[str, Service]] = {}
+        for service in self.services.values():
+            self._check(service)
+            for mark in service.hosts:
+                host, slash, path = mark.partition("/")
+                other = hosts.setdefault(host, {}).setdefault(slash + path, service)
+                if other is not service:
+                    raise CatalogueError(f"services.{service.key}.hosts", f"{mark!r} only once: {other.key} has it too")
+        # The longest path first, so that a host shared by two products goes to the closer match.
+        table = {host: tuple(sorted(marks.items(), key=lambda m: -len(m[0]))) for host, marks in hosts.items()}
+        cookies = [(name, service) for service in self.services.values() for name in service.cookies]
+        pattern = "|".join(f"({translate(name)})" for name, _ in cookies)
+        object.__setattr__(self, "_hosts", table)
+        object.__setattr__(self, "_code", tuple((p, s) for s in self.services.values() for p in s.inline))
+        object.__setattr__(self, "_cookie_owner", tuple(service for _, service in cookies))
+        object.__setattr__(self, "_cookies", re.compile(pattern) if cookies else None)
+        material = [f"{p.key}:{p.kind}" for p in self.purposes.values()]
+        material += [f"{s.key}:{s.provider}:{s.purposes}:{s.retention_days}" for s in self.services.values()]
+        digest = hashlib.sha256("\n".join(sorted(material)).encode()).hexdigest()
+        object.__setattr__(self, "fingerprint", digest[:12])
+
+    def _check(self, service: Service) -> None:
+        key = f"services.{service.key}"
+        if not service.purposes:
+            raise CatalogueError(f"{key}.purposes", "at least one purpose: a service nobody needs must not run")
+        for purpose in service.purposes:
+            if purpose not in self.purposes:
+                raise CatalogueError(f"{key}.purposes", f"one of {', '.join(self.purposes)}, not {purpose!r}")
+        if not (service.hosts or service.inline):
+            raise CatalogueError(f"{key}.hosts", "at least one host or inline mark, or it can't be recognised")
+        for host in service.hosts:
+            if not _HOST.fullmatch(host):
+                raise CatalogueError(f"{key}.hosts", f"a lower-case host, *.host or host/path, not {host!r}")
+        for mark in service.inline:
+            if len(mark) < 4:
+                raise CatalogueError(
+                    f"{key}.inline", f"4 characters or more that only this service writes, not {mark!r}"
+                )
+
+    def service_for_url(self, host: str, path: str = "/") -> Service | None:
+        """The service that answers at this host and path, or None. ``host`` is lower case, without port."""
+        # The host itself, then it and each parent as a wildcard: nearer marks win over wider ones.
+        for prefix, service in self._hosts.get(host, ()):
+            if path.startswith(prefix):
+                return service
+        name = host
+        while name:
+            for prefix, service in self._hosts.get("*." + name, ()):
+                if path.startswith(prefix):
+                    return service
+            name = name.partition(".")[2]
+        return None
+
+    def services_in_code(self, code: str) -> tuple[Service, ...]:
+        """The services whose snippet this inline code is or holds, in catalogue order."""
+        found = dict.fromkeys(service.key for mark, service in self._code if mark in code)
+        return tuple(self.services[key] for key in found)
+
+    def service_for_cookie(self, name: str) -> Service | None:
+        """The service that sets a cookie of this name, or None."""
+        if self._cookies is None:
+            return None
+        match = self._cookies.match(name)
+        return self._cookie_owner[match.lastindex - 1] if match and match.lastindex else None
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        purposes: Mapping[str, Mapping[str, object]] | None = None,
+        services: Mapping[str, Mapping[str, object]] | None = None,
+        only: Iterable[str] | None = None,
+    ) -> Catalogue:
+        """The shipped catalogue with a site's own purposes and services added or overridden.
+
+        ``only`` keeps just these services of the shipped ones, so that the notice lists what the
+        site uses; a tag of a shipped service that is left out is then an unknown third party.
+        Raises CatalogueError.
+        """
+        shipped = _shipped()
+        kept = set(shipped["services"] if only is None else only)
+        if unknown := sorted(kept - set(shipped["services"]) - set(services or ())):
+            raise CatalogueError("services_used", f"known services; {', '.join(unknown)} is in no catalogue")
+        merged = _merged(shipped["services"], services or {}, "services")
+        wanted = {key: value for key, value in merged.items() if key in kept or key in (services or {})}
+        used = {
+            name for key, value in wanted.items() for name in _names(value.get("purposes"), f"services.{key}.purposes")
+        }
+        found = {
+            key: _purpose(key, value)
+            for key, value in _merged(shipped["purposes"], purposes or {}, "purposes").items()
+            # A purpose that no service serves is not asked about, unless the site declared it itself.
+            if key in used or key in (purposes or {}) or value.get("kind") in _OWN_KINDS
+        }
+        return cls(found, {key: _service(key, value) for key, value in wanted.items()})
+
+
+_Table: TypeAlias = Mapping[str, Mapping[str, object]]
+
+
+def _merged(shipped: _Table, own: _Table, name: str) -> dict[str, dict[str, object]]:
+    """The shipped entries with a site's own fields over them, and its new entries after them."""
+    merged = {key: dict(values) for key, values in shipped.items()}
+    for key, values in own.items():
+        if not isinstance(values, Mapping):
+            raise CatalogueError(f"{name}.{key}", "a table of fields")
+        merged.setdefault(key, {}).update(values)
+    return merged
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> dict[str, _Table]:
+    with _DATA.open("rb") as file:
+        return tomllib.load(file)
+
+
+def _purpose(key: str, value: Mapping[str, object]) -> Purpose:
+    kind = str(value.get("kind", ""))
+    if not _KEY.fullmatch(key):
+        raise CatalogueError(f"purposes.{key}", "a key of lower-case letters, digits and _, at most 32")
+    if kind not in KINDS:
+        raise CatalogueError(f"purposes.{key}.kind", f"one of {', '.join(KINDS)}")
+    title, text = str(value.get("title", "")), str(value.get("text", ""))
+    if not title or not text:
+        raise CatalogueError(f"purposes.{key}", "a title and a text, because a visitor is asked about it")
+    return Purpose(key, kind, title, text)
+
+
+def _service(key: str, value: Mapping[str, object]) -> Service:
+    if not _KEY.fullmatch(key):
+        raise CatalogueError(f"services.{key}", "a key of lower-case letters, digits and _, at most 32")
+    lists = ("purposes", "hosts", "inline", "cookies", "storage", "google")
+    texts = ("name", "provider", "privacy_url", "opt_out_url")
+    fields = (*texts, *lists, "retention_days")
+    if unknown := sorted(set(value) - set(fields)):
+        raise CatalogueError(f"services.{key}.{unknown[0]}", f"a field that exists: one of {', '.join(fields)}")
+    parts = {name: _names(value.get(name), f"services.{key}.{name}") for name in lists}
+    words = {name: str(value.get(name, "")) for name in texts}
+    words["name"] = words["name"] or key
+    words["provider"] = words["provider"] or words["name"]
+    days = value.get("retention_days", 0)
+    if not isinstance(days, int) or isinstance(days, bool) or days < 0:
+        raise CatalogueError(f"services.{key}.retention_days", "a whole number of days")
+    return Service(key=key, **words, **parts, retention_days=days)  # type: ignore[arg-type]
+
+
+def _names(value: object, key: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise CatalogueError(key, "a list of texts")
+    return tuple(value)

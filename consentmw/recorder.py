@@ -1,0 +1,342 @@
+"""A bounded queue between requests and the store: a response never waits for a disk.
+
+``put`` appends to a list; one daemon thread writes batches. Rows that are not yet written when the
+power fails or the process is killed are lost: those of the last ``interval`` seconds, or at most
+``capacity`` rows while the store does not take them. An orderly end (:meth:`Recorder.close`, or the
+end of the interpreter) writes all of them. What is dropped is counted, by reason.
+
+Refuses to know what a row may hold: it comes minimised.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from threading import Event as Signal
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Final, TypeAlias
+from weakref import WeakSet
+
+from .errors import StoreError
+from .events import Count, Event, complete
+
+if TYPE_CHECKING:
+    from .stores import EventStore
+
+__all__ = ["Recorder"]
+
+logger = logging.getLogger("consentmw.recorder")
+
+#: seconds between two attempts at a store that fails, at most; and between two complaints about it
+_LONGEST_PAUSE: Final = 30.0
+_QUIET: Final = 60.0
+#: seconds between two searches for expired rows; rows deleted at once, so that writing goes on in between
+_PURGE_EVERY: Final = 86_400.0
+_PURGE_ROWS: Final = 10_000
+#: seconds that the end of the interpreter may wait for a recorder that nobody closed
+_LAST_CHANCE: Final = 2.0
+#: what a store raises for a row that it will never take; everything else may pass with time
+_NEVER: Final = (ValueError, TypeError, LookupError, ArithmeticError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Erase:
+    receipt: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    reached: Signal = field(default_factory=Signal)
+
+
+_Row: TypeAlias = tuple[Count, Event | None]
+
+
+class Recorder:
+    """Takes counters and rows from requests and writes them behind their backs."""
+
+    def __init__(
+        self,
+        open: Callable[[], EventStore],  # noqa: A002
+        *,
+        capacity: int = 10_000,
+        batch: int = 1_000,
+        interval: float = 0.5,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``open`` gives the store, and is called in the process that writes.
+
+        ``capacity``: rows that may wait (each some 1 kB); beyond it new ones are dropped. ``batch``: rows a
+        transaction. ``interval``: seconds between two writes; ``clock``: seconds since 1970.
+        """
+        self._open = open
+        self._capacity, self._batch, self._interval, self._clock = capacity, batch, interval, clock
+        #: rows lost, by reason: queue full, closed, store failed at shutdown, unencodable, withdrawn, no thread
+        self.dropped: dict[str, int] = {}
+        self._reset()
+        _living.add(self)
+
+    def _reset(self) -> None:
+        """Everything that belongs to one process; a fork begins anew, its parent writes what was queued."""
+        self._queue: list[_Row | _Erase | _Mark] = []
+        self._room = self._capacity
+        self._take = self._batch
+        self._erasing: set[str] = set()
+        self._ended: bool | None = None
+        self._writer: Thread | None = None
+        self._store: EventStore | None = None
+        self._starting, self._opening, self._tally, self._closing = Lock(), Lock(), Lock(), Lock()
+        self._wake, self._stop = Signal(), Signal()
+        self._deadline = 0.0
+        self._purge_at = 0.0
+        self._complained_at, self._failures_unsaid = -_QUIET, 0
+        self._full_said_at, self._full_said = -_QUIET, self.dropped.get("queue full", 0)
+
+    # -- on the request path -------------------------------------------------------------------
+
+    def put(self, count: Count, event: Event | None = None) -> bool:
+        """Queue a counter and a row. Never waits and never raises; False when they were dropped and counted."""
+        queue = self._queue
+        waiting = len(queue)
+        if waiting >= self._room:
+            self._drop("queue full" if self._room else "closed")
+            return False
+        # Appending is atomic, and only the writer removes, from the front: no lock is needed.
+        queue.append((count, event))
+        if self._writer is None and not self._start():
+            return False
+        if waiting >= self._batch and not self._wake.is_set():
+            self._wake.set()
+        return True
+
+    def remove(self, receipt: str) -> bool:
+        """Erase what was recorded under a receipt, queued or written; counters stay. False when too many wait.
+
+        Takes its turn behind everything put before it. Events of the receipt that come later are dropped.
+        """
+        if not receipt or receipt in self._erasing:
+            return True
+        if not self._room or len(self._erasing) >= self._capacity:
+            self._drop("withdrawal refused")
+            return False
+        self._erasing.add(receipt)
+        self._queue.append(_Erase(receipt))
+        return self._writer is not None or self._start()
+
+    # -- around it -----------------------------------------------------------------------------
+
+    @property
+    def store(self) -> EventStore:
+        """The store, opened if need be, for reading. Raises StoreError."""
+        with self._opening:
+            if self._store is None:
+                self._store = self._open()
+            return self._store
+
+    @property
+    def waiting(self) -> int:
+        """Rows in the queue."""
+        return len(self._queue)
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until everything put before is in the store; False when that took over ``timeout`` seconds."""
+        if self._ended is not None or not self._queue:
+            # A batch leaves the queue only when it is written.
+            return not self._queue
+        mark = _Mark()
+        self._queue.append(mark)
+        if self._writer is None and not self._start():
+            return False
+        self._wake.set()
+        return mark.reached.wait(timeout)
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Write what is queued, then close the store; False when rows were lost after ``timeout`` seconds.
+
+        May be called again; the answer stays the same.
+        """
+        with self._closing:
+            if self._ended is None:
+                self._ended = self._end(timeout)
+            return self._ended
+
+    def _end(self, timeout: float) -> bool:
+        self._room = 0
+        writer = self._writer
+        self._deadline = time.monotonic() + timeout
+        self._stop.set()
+        self._wake.set()
+        if writer is not None:
+            writer.join(timeout)
+        left = [item for item in self._queue if not isinstance(item, _Mark)]
+        if left:
+            self._drop("store failed at shutdown", sum(not isinstance(item, _Erase) for item in left))
+            logger.error("%d queued rows or withdrawals were not written before the end", len(left))
+        if writer is None or not writer.is_alive():
+            self._queue.clear()
+            self._close_store()
+        return not left
+
+    def _close_store(self) -> None:
+        with self._opening:
+            if self._store is not None:
+                try:
+                    self._store.close()
+                except Exception:
+                    logger.exception("the event store could not be closed")
+
+    def _drop(self, reason: str, number: int = 1) -> None:
+        if number:
+            with self._tally:
+                self.dropped[reason] = self.dropped.get(reason, 0) + number
+
+    # -- the writer's thread -------------------------------------------------------------------
+
+    def _start(self) -> bool:
+        # At the first row, not before: servers that fork their workers do so after the application was made.
+        with self._starting:
+            if self._writer is None:
+                writer = Thread(target=self._run, name="consentmw-recorder", daemon=True)
+                try:
+                    writer.start()
+                except RuntimeError:
+                    self._drop("no thread", len(self._queue))
+                    self._queue.clear()
+                    self._erasing.clear()
+                    return False
+                self._writer = writer
+            return True
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            self._pause(failures)
+            try:
+                self._drain()
+                failures = 0
+            except Exception as error:
+                # Whatever it is: a writer that ended here would stop recording without anyone noticing.
+                failures += 1
+                self._complain(error)
+            if self._stop.is_set() and (not self._queue or time.monotonic() >= self._deadline):
+                return
+
+    def _pause(self, failures: int) -> None:
+        if not failures and not self._stop.is_set():
+            self._wake.wait(self._interval)
+            self._wake.clear()
+        elif failures and self._stop.is_set():
+            time.sleep(0.05)
+        elif failures:
+            # Not woken by a full queue: hurry is what a failing store needs least.
+            self._stop.wait(min(_LONGEST_PAUSE, self._interval * 2 ** min(failures, 16)))
+
+    def _drain(self) -> None:
+        store = self.store
+        # What comes while we write waits for the next round: a few large transactions cost less than many small ones.
+        goal = len(self._queue)
+        while goal > 0:
+            items = self._queue[: min(self._take, goal)]
+            try:
+                done = self._apply(store, items)
+            except _NEVER as error:
+                if len(items) > 1:
+                    # Half as many, until the one that can't be stored stands alone.
+                    self._take = len(items) // 2
+                    continue
+                done = 1
+                self._reject(items[0], error)
+            else:
+                self._take = min(self._batch, self._take * 2)
+            # Only now: what is not written stays in the queue, and in its bound.
+            del self._queue[:done]
+            goal -= done
+        self._purge(store)
+        self._warn()
+
+    def _apply(self, store: EventStore, items: Sequence[_Row | _Erase | _Mark]) -> int:
+        """Do what is first in the queue; how many items that was."""
+        first = items[0]
+        if isinstance(first, _Mark):
+            first.reached.set()
+            return 1
+        if isinstance(first, _Erase):
+            store.erase(first.receipt)
+            self._erasing.discard(first.receipt)
+            return 1
+        rows = [item for item in takewhile(lambda item: isinstance(item, tuple), items) if isinstance(item, tuple)]
+        counts: dict[Count, int] = {}
+        events: list[Event] = []
+        withdrawn = 0
+        for count, event in rows:
+            counts[count] = counts.get(count, 0) + 1
+            if event is None:
+                continue
+            if event.receipt in self._erasing:
+                withdrawn += 1
+            else:
+                events.append(complete(event))
+        store.write(counts, events)
+        self._drop("withdrawn", withdrawn)
+        return len(rows)
+
+    def _reject(self, item: _Row | _Erase | _Mark, error: Exception) -> None:
+        if isinstance(item, _Erase):
+            self._erasing.discard(item.receipt)
+        self._drop("unencodable")
+        self._complain(error)
+
+    def _purge(self, store: EventStore) -> None:
+        now = self._clock()
+        if now < self._purge_at:
+            return
+        # Set first: should it fail, the next attempt is in an hour and not at every batch.
+        self._purge_at = now + 3600
+        more = store.purge(int(now), _PURGE_ROWS) >= _PURGE_ROWS
+        self._purge_at = now if more else now + _PURGE_EVERY
+
+    def _warn(self) -> None:
+        """Say that more came than could be written; here, since put() must not wait for a log."""
+        full, now = self.dropped.get("queue full", 0), time.monotonic()
+        if full > self._full_said and now - self._full_said_at >= _QUIET:
+            logger.warning("%d rows were dropped because the queue was full", full - self._full_said)
+            self._full_said, self._full_said_at = full, now
+
+    def _complain(self, error: Exception) -> None:
+        self._failures_unsaid += 1
+        now = time.monotonic()
+        if now - self._complained_at >= _QUIET:
+            text = "recording failed (%d times since the last message); %d rows wait, dropped so far: %s"
+            # A known failure needs no traceback; anything else is a mistake in a program.
+            known = isinstance(error, StoreError)
+            logger.error(
+                text + ": %s", self._failures_unsaid, len(self._queue), self.dropped, error, exc_info=not known
+            )
+            self._complained_at, self._failures_unsaid = now, 0
+
+
+#: recorders to begin anew after a fork and to close at the end; weak, so that none is kept alive
+_living: Final[WeakSet[Recorder]] = WeakSet()
+#: stores of a parent process: closing one here would break the locks that the parent holds on the same file
+_inherited: Final[list[EventStore | None]] = []
+
+
+def _after_fork() -> None:
+    for recorder in list(_living):
+        _inherited.append(recorder._store)
+        recorder._reset()
+
+
+def _at_end() -> None:
+    for recorder in list(_living):
+        recorder.close(_LAST_CHANCE)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_end)

@@ -1,0 +1,154 @@
+"""A site, compiled: everything that settings mean, worked out once so that a request only selects.
+
+Holds the catalogue, the regimes, the signers, the recorder and the ledger, and makes the decision
+for a visitor, remembering it by the few header values it depends on. Refuses to know ASGI.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from anyio.to_thread import run_sync
+
+from .choice import MAX_COOKIE, Choice, CookieCodec, Locale
+from .decision import Decision, closed, decide
+from .errors import SettingsError
+from .events import Policy
+from .gate.html import Rules
+from .i18n import lookup
+from .ledger import Ledger
+from .notices import Notices
+from .purposes import Catalogue
+from .recorder import Recorder
+from .regions import DECLINED, Regions
+from .settings import Settings
+from .stores import open_event_store, open_ledger_store
+from .tokens import Tokens
+from .visitor import Visitor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Site"]
+
+logger = logging.getLogger("consentmw")
+
+#: decisions remembered; each is some 3 kB, and one visitor needs one
+_REMEMBERED: Final = 4096
+
+
+class Site:
+    """One site's settings, ready for requests. Raises SettingsError when they contradict each other."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or (lambda: datetime.now(UTC))
+        self.catalogue = Catalogue.load(
+            purposes=settings.purposes, services=settings.services, only=settings.services_used
+        )
+        self.regions = Regions.load(fallback=settings.fallback_regime, overrides=settings.regimes)
+        self.notices = Notices.load(settings, self.catalogue)
+        keys = settings.secret_keys
+        self.tokens = Tokens(keys)
+        self.choices = CookieCodec(Choice, "choice", keys)
+        self.locales = CookieCodec(Locale, "locale", keys)
+        self.valid_for = timedelta(days=settings.valid_days)
+        self.policy = Policy(settings.ip, settings.query_keys, settings.retention_days)
+        self.recorder = Recorder(
+            lambda: open_event_store(settings.store),
+            capacity=settings.queue_capacity,
+            interval=settings.flush_seconds,
+        )
+        self.ledger = Ledger(lambda: open_ledger_store(settings.store))
+        self.rules = lru_cache(maxsize=256)(lambda denied: Rules(self.catalogue, denied))
+        plain = (settings.cookie_name, f"{settings.cookie_name}-locale")
+        #: by "is it https": __Host- makes a browser refuse a cookie that another host or http tries to set
+        self._names = {False: plain, True: (f"__Host-{plain[0]}", f"__Host-{plain[1]}")}
+        self._decisions: dict[tuple[object, ...], Decision] = {}
+        self._check_cookie_fits()
+
+    def _check_cookie_fits(self) -> None:
+        optional = frozenset(p.key for p in self.catalogue.purposes.values() if p.optional)
+        longest = Choice("x" * 22, datetime(2100, 1, 1, tzinfo=UTC), self.catalogue.fingerprint, optional)
+        try:
+            self.choices.write(longest)
+        except ValueError as error:
+            raise SettingsError(
+                "purposes", f"fewer or shorter keys: the cookie must stay under {MAX_COOKIE} bytes"
+            ) from error
+
+    # -- cookies -------------------------------------------------------------------------------
+    def cookie_names(self, visitor: Visitor) -> tuple[str, str]:
+        """Names of the choice and the locale cookie, as this visitor's scheme has them."""
+        return self._names[self.secure(visitor)]
+
+    def secure(self, visitor: Visitor) -> bool:
+        """Whether our cookies carry Secure and the __Host- prefix: always, but on http while developing."""
+        return not self.settings.debug or visitor.scheme == "https"
+
+    def choice(self, visitor: Visitor) -> Choice | None:
+        """The newest choice among the visitor's cookies that is really ours."""
+        found = [
+            c for raw in visitor.cookie(self.cookie_names(visitor)[0]) if (c := self.choices.read(raw)) is not None
+        ]
+        return max(found, key=lambda c: c.at, default=None)
+
+    def locale(self, visitor: Visitor) -> Locale:
+        """What the visitor stated about language and region."""
+        for raw in visitor.cookie(self.cookie_names(visitor)[1]):
+            if (locale := self.locales.read(raw)) is not None:
+                return locale
+        return Locale()
+
+    # -- the decision --------------------------------------------------------------------------
+    def decide(self, visitor: Visitor) -> Decision:
+        """The decision for this visitor. Never raises: when deciding fails, nothing optional runs."""
+        try:
+            return self._decide(visitor)
+        except Exception:
+            logger.exception("deciding failed; nothing optional runs for this request")
+            return closed(self.catalogue, language=self.settings.default_language)
+
+    def _decide(self, visitor: Visitor) -> Decision:
+        name, locale = self._names[self.secure(visitor)]
+        sent = (*visitor.cookie(name), None, *visitor.cookie(locale))
+        # What is too long to be ours is no part of the key: what is remembered has to stay small.
+        ours = (raw for raw in sent if raw is None or len(raw) <= MAX_COOKIE)
+        key = (*ours, visitor.gpc, visitor.accept_language)
+        now = self.clock()
+        known = self._decisions.get(key)
+        if known is not None and (known.until is None or now < known.until):
+            return known
+        decision = self.decide_with(visitor, self.choice(visitor))
+        if len(self._decisions) >= _REMEMBERED:
+            # Forgetting all at once keeps a flood of odd headers from costing more than it is worth.
+            self._decisions.clear()
+        self._decisions[key] = decision
+        return decision
+
+    def decide_with(self, visitor: Visitor, choice: Choice | None) -> Decision:
+        """The decision for this visitor under a choice that no cookie carries yet."""
+        settings = self.settings
+        locale = self.locale(visitor)
+        language = locale.language if locale.language in settings.languages else ""
+        known = locale.region not in ("", DECLINED)
+        return decide(
+            self.catalogue,
+            self.regions.regime(locale.region if known else ""),
+            choice,
+            now=self.clock(),
+            language=language or lookup(visitor.accept_language, settings.languages, settings.default_language),
+            gpc=visitor.gpc,
+            notice=self.notices.id,
+            valid_for=self.valid_for,
+            region=locale.region,
+            region_source="stated" if known else "declined" if locale.region else "unknown",
+        )
+
+    async def close(self) -> None:
+        """Write what is queued and close the stores; for an orderly shutdown."""
+        await run_sync(self.recorder.close)
+        await run_sync(self.ledger.close)

@@ -1,0 +1,143 @@
+"""Where rows and proofs are kept, behind two small interfaces: EventStore (six verbs) and LedgerStore (five).
+
+Knows what a store must promise and how a setting names one. Refuses to know which rows a tier
+allows or how a chain is made: events and ledger come ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ..errors import SettingsError
+from ..events import Count, Event
+
+if TYPE_CHECKING:
+    from .memory import MemoryStore
+    from .sqlite import SqliteStore
+
+__all__ = ["Entry", "EventStore", "LedgerStore", "open_event_store", "open_ledger_store", "open_store"]
+
+_SQLITE: Final = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the ledger: what was chosen, how, under which words; chained to the row before it.
+
+    The fields follow ISO/IEC TS 27560:2023 (record, event and notice); what is the same for all rows
+    (controller, recipients, withdrawal address) belongs to the notice that ``notice`` names.
+    """
+
+    seq: int
+    #: the public id that the visitor holds
+    receipt: str
+    #: ISO 8601, UTC
+    at: str
+    #: given, refused, changed, withdrawn, override, disclosure ...
+    event: str
+    #: where and how: ``banner:accept``, ``choices:save``
+    method: str
+    granted: tuple[str, ...]
+    refused: tuple[str, ...]
+    regime: str
+    region: str
+    #: stated, declined or unknown
+    region_source: str
+    #: of the text that was shown
+    language: str
+    gpc: bool
+    #: id of the notice in force
+    notice: str
+    #: SHA-256 of the text that was shown
+    shown: str
+    #: of the purposes and services that were asked about
+    fingerprint: str
+    #: ISO 8601, UTC; "" when it does not expire
+    valid_until: str
+    #: the receipt this one replaces, or ""
+    previous: str
+    prev_hash: str
+    hash: str
+
+
+class EventStore(Protocol):
+    """Keeps counters and rows. One thread writes; any thread may read.
+
+    Every verb raises StoreError when the store can't do it now, and ValueError when it never will,
+    because what it was given can't be stored; nothing is half done then.
+    """
+
+    def write(self, counts: Mapping[Count, int], events: Sequence[Event]) -> None:
+        """Add to the counters and insert the rows, both or neither, durably.
+
+        A row whose id is there already is left alone, and so is one whose receipt was erased: it was
+        under way when its visitor withdrew.
+        """
+
+    def erase(self, receipt: str) -> int:
+        """Delete the rows of a receipt, now and for ever; the number of rows. The counters stay."""
+
+    def purge(self, now: int, limit: int = 10_000) -> int:
+        """Delete up to ``limit`` rows whose time is over at ``now`` (seconds since 1970); the number of rows."""
+
+    def counts(self, limit: int = 1_000, since: int = 0) -> list[dict[str, Any]]:
+        """Counters from the hour ``since`` on, newest first: the fields of Count, and ``count``."""
+
+    def events(self, receipt: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
+        """Rows, newest first, of one receipt or of all; only the fields that a row's tier allows are not None."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+
+class LedgerStore(Protocol):
+    """Keeps the ledger: append only, in one order, durable. Any thread, any process. Raises StoreError."""
+
+    def append(self, link: Callable[[int, str], Entry]) -> Entry:
+        """Call ``link`` with the next number and the last hash, and keep what it returns, under one lock."""
+
+    def entries(self, receipt: str) -> list[Entry]:
+        """The rows of a receipt, oldest first."""
+
+    def all(self) -> Iterator[Entry]:
+        """Every row in order, without holding all of them."""
+
+    def head(self) -> tuple[int, str]:
+        """Number and hash of the row that was appended last, noted apart from the rows; (0, "") when empty."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+
+def open_store(url: str) -> MemoryStore | SqliteStore:
+    """The store that a setting names, for events and ledger alike.
+
+    ``memory:`` forgets everything with the process; ``sqlite:///relative.db``, ``sqlite:////absolute.db``.
+    Raises SettingsError for anything else, StoreError when it can't be opened.
+    """
+    if url == "memory:":
+        from .memory import MemoryStore
+
+        return MemoryStore()
+    path = url.removeprefix(_SQLITE)
+    if path == url or not path or path == ":memory:" or "?" in path or "\0" in path:
+        # Never the whole URL: those of database servers hold passwords.
+        scheme = url.partition(":")[0][:20]
+        raise SettingsError("store", f"memory:, sqlite:///relative.db or sqlite:////absolute.db, not {scheme!r}")
+    # Imported here, because SQLAlchemy is large and a worker that never records does not need it.
+    from .sqlite import SqliteStore
+
+    return SqliteStore(Path(path))
+
+
+def open_event_store(url: str) -> EventStore:
+    """:func:`open_store`, for the recorder."""
+    return open_store(url)
+
+
+def open_ledger_store(url: str) -> LedgerStore:
+    """:func:`open_store`, for the ledger."""
+    return open_store(url)

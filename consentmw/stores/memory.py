@@ -1,0 +1,114 @@
+"""A store in memory: for tests, for trying things out, and for sites that keep nothing.
+
+Bounded: beyond ``limit`` the oldest rows and counters are forgotten, and the ledger refuses, since a
+proof that is forgotten is none. Everything is gone with the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from threading import RLock
+from typing import Any
+
+from ..errors import StoreError
+from ..events import EVENT_FIELDS, Count, Event
+from . import Entry
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore:
+    """EventStore and LedgerStore in dictionaries; the same promises as any other store, but durability."""
+
+    def __init__(self, *, limit: int = 100_000) -> None:
+        self._limit = limit
+        self._lock = RLock()
+        self._counts: dict[Count, int] = {}
+        self._events: dict[str, Event] = {}
+        self._erased: dict[str, None] = {}
+        self._ledger: list[Entry] = []
+
+    def write(self, counts: Mapping[Count, int], events: Sequence[Event]) -> None:
+        for row in (*counts, *map(_values, events)):
+            _storable(row)
+        with self._lock:
+            for count, number in counts.items():
+                self._counts[count] = self._counts.get(count, 0) + number
+            for event in events:
+                if event.receipt not in self._erased:
+                    self._events.setdefault(event.id, replace(event, _agent=""))
+            for kept in (self._counts, self._events):
+                while len(kept) > self._limit:
+                    del kept[next(iter(kept))]  # type: ignore[arg-type]
+
+    def erase(self, receipt: str) -> int:
+        _storable((receipt,))
+        with self._lock:
+            if receipt:
+                self._erased[receipt] = None
+                if len(self._erased) > self._limit:
+                    del self._erased[next(iter(self._erased))]
+            return self._forget([event.id for event in self._events.values() if receipt and event.receipt == receipt])
+
+    def purge(self, now: int, limit: int = 10_000) -> int:
+        with self._lock:
+            return self._forget([event.id for event in self._events.values() if event.expires <= now][:limit])
+
+    def _forget(self, ids: Sequence[str]) -> int:
+        for key in ids:
+            del self._events[key]
+        return len(ids)
+
+    def counts(self, limit: int = 1_000, since: int = 0) -> list[dict[str, Any]]:
+        with self._lock:
+            found = sorted((item for item in self._counts.items() if item[0].hour >= since), reverse=True)
+        return [{**count._asdict(), "count": number} for count, number in found[:limit]]
+
+    def events(self, receipt: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
+        with self._lock:
+            found = [event for event in self._events.values() if receipt is None or event.receipt == receipt]
+        found.sort(key=lambda event: event.id, reverse=True)
+        return [dict(zip(EVENT_FIELDS, _values(event), strict=True)) for event in found[:limit]]
+
+    def append(self, link: Callable[[int, str], Entry]) -> Entry:
+        with self._lock:
+            if len(self._ledger) >= self._limit:
+                raise StoreError(f"the memory store holds {self._limit} rows of the ledger, and takes no more")
+            entry = link(*((last.seq + 1, last.hash) if (last := self._last()) else (1, "")))
+            self._ledger.append(entry)
+            return entry
+
+    def entries(self, receipt: str) -> list[Entry]:
+        with self._lock:
+            return [entry for entry in self._ledger if entry.receipt == receipt]
+
+    def all(self) -> Iterator[Entry]:
+        with self._lock:
+            ledger = tuple(self._ledger)
+        return iter(ledger)
+
+    def head(self) -> tuple[int, str]:
+        with self._lock:
+            return (last.seq, last.hash) if (last := self._last()) else (0, "")
+
+    def _last(self) -> Entry | None:
+        return self._ledger[-1] if self._ledger else None
+
+    def close(self) -> None:
+        """Nothing to let go of: what was written can still be read."""
+
+
+def _values(event: Event) -> tuple[Any, ...]:
+    return tuple(getattr(event, name) for name in EVENT_FIELDS)
+
+
+def _storable(row: Sequence[Any]) -> None:
+    """Refuse what a database would refuse, so that nothing passes here and fails there. Raises ValueError."""
+    for value in row:
+        if isinstance(value, str):
+            value.encode("utf-8")
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"{value} is no 64-bit integer")
+        elif value is not None and not isinstance(value, (int, float)):
+            raise ValueError(f"a {type(value).__name__} is no value for a column")

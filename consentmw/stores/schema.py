@@ -1,0 +1,91 @@
+"""The tables, once for every SQL database: counters, event rows, erased receipts, the ledger.
+
+Knows columns and indexes; refuses to know a dialect's SQL, which is in the store that speaks it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
+
+__all__ = ["SCHEMA_VERSION", "counts", "erased", "events", "ledger", "meta", "metadata"]
+
+#: written into every database; a database with a higher one is not touched
+SCHEMA_VERSION: Final = 1
+
+metadata = MetaData()
+
+#: schema version, and number and hash of the ledger's last row
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+#: no row here belongs to one visitor; the whole key is the primary key, so that adding is one look-up
+counts = Table(
+    "counts",
+    metadata,
+    Column("hour", BigInteger, primary_key=True),
+    *(Column(name, Text, primary_key=True) for name in ("kind", "route", "status", "bot", "campaign", "tier", "why")),
+    Column("count", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+events = Table(
+    "events",
+    metadata,
+    # Not the key that orders the table: coarse rows of one hour have random ids, and inserting a row of this
+    # size in the middle costs four times as much as at the end.
+    Column("id", String(36), primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("receipt", Text, nullable=False),
+    Column("notice", Text, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("route", Text),
+    Column("status", Integer),
+    Column("bot", Text),
+    Column("referrer_host", Text),
+    Column("browser", Text),
+    Column("os", Text),
+    Column("device", Text),
+    Column("language", Text),
+    Column("region", Text),
+    Column("ip", Text),
+    Column("agent", Text),
+    Column("accept_language", Text),
+    Column("referrer", Text),
+    Column("query", Text),
+    Column("duration_ms", BigInteger),
+    Column("method", Text),
+    Column("host", Text),
+    Column("campaign", Text),
+    Column("link", Text),
+    Column("recipient", Text),
+)
+
+# Each index costs a third of the speed of writing, so there is one: erasure must find a receipt's rows.
+_own = events.c.receipt != ""
+Index("events_receipt", events.c.receipt, sqlite_where=_own, postgresql_where=_own)
+
+#: receipts whose rows were erased, so that a row that was under way at that moment is not written after it
+erased = Table(
+    "erased",
+    metadata,
+    Column("receipt", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("receipt", Text, nullable=False, index=True),
+    *(Column(name, Text, nullable=False) for name in ("at", "event", "method")),
+    #: JSON lists of keys
+    *(Column(name, Text, nullable=False) for name in ("granted", "refused")),
+    *(Column(name, Text, nullable=False) for name in ("regime", "region", "region_source", "language")),
+    Column("gpc", Boolean, nullable=False),
+    *(Column(name, Text, nullable=False) for name in ("notice", "shown", "fingerprint", "valid_until")),
+    *(Column(name, Text, nullable=False) for name in ("previous", "prev_hash", "hash")),
+)

@@ -1,0 +1,340 @@
+"""Who is asking: what one request says about its visitor, as far as it can be believed.
+
+The address behind trusted proxies, cookies, language, privacy signals, agent and whether a program
+is asking. Everything here comes from the wire, so everything is bounded, nothing raises, and where
+an answer would rest on an unverified claim the safe answer is given.
+
+Refuses to know what any of it allows: no regime, no choice, no purpose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from .errors import SettingsError
+
+__all__ = ["Headers", "Trusted", "Visitor", "client_address", "cookies", "gpc"]
+
+#: header pairs as ASGI gives them: names may come in capitals, from a list or a generator
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+#: proxies whose word is taken: addresses or networks, and "unix" for a peer on a Unix socket
+Trusted: TypeAlias = Sequence[str] | Sequence[IPv4Network | IPv6Network]
+
+_Address: TypeAlias = IPv4Address | IPv6Address
+
+_BOTS: Final = Path(__file__).parent / "data" / "bots.txt"
+#: an address chain longer than this is not followed to its end; real ones have two or three
+_MAX_HOPS: Final = 32
+#: more than the longest address with brackets, zone and port
+_MAX_NODE: Final = 80
+#: no agent is longer than this unless it wants to be a burden
+_MAX_AGENT: Final = 512
+#: more than the longest host name with its port (RFC 1035), so that what is cut is no name
+_MAX_HOST: Final = 300
+#: the most of any header that is handed on as text: what is remembered by it must stay small
+_MAX_TEXT: Final = 2048
+
+_HOST: Final = re.compile(r"([a-z0-9_.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:\d{0,5})?")
+_PORTED: Final = re.compile(r"(?:\[([^][]*)\]|([0-9.]+))(?::[0-9A-Za-z._-]{1,12})?")
+_PAIR: Final = re.compile(rb"""([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"([^"\\]*)"|([^",;\s\\]*))""")
+_SPECULATIVE: Final = re.compile("prefetch|prerender|preview|instant", re.IGNORECASE)
+
+#: header name -> the name it is kept under; several old names of one header share one
+_KEPT: Final[dict[bytes, bytes]] = {
+    name: name
+    for name in (
+        *(b"host", b"cookie", b"sec-gpc", b"dnt", b"accept", b"accept-language", b"user-agent", b"referer", b"origin"),
+        *(b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-mode", b"sec-purpose", b"x-forwarded-proto", b"forwarded"),
+    )
+} | dict.fromkeys((b"purpose", b"x-moz", b"x-purpose"), b"sec-purpose")
+#: what joins the lines of a header that may come several times; of any other the first line counts
+_JOINED: Final = {b"cookie": b"; ", **dict.fromkeys((b"sec-gpc", b"accept", b"accept-language", b"sec-purpose"), b", ")}
+
+
+class _Trust:
+    """The trusted proxies, compiled."""
+
+    __slots__ = ("_networks", "unix")
+
+    def __init__(self, trusted: tuple[str | IPv4Network | IPv6Network, ...]) -> None:
+        self.unix = "unix" in trusted
+        networks = []
+        for entry in trusted:
+            if entry == "unix":
+                continue
+            try:
+                networks.append(ip_network(entry, strict=False))
+            except ValueError as error:
+                raise SettingsError("trusted_proxies", f"addresses, networks or 'unix', not {entry!r}") from error
+        self._networks = tuple(networks)
+
+    def __contains__(self, address: _Address) -> bool:
+        return any(address in network for network in self._networks if network.version == address.version)
+
+
+@lru_cache(maxsize=16)
+def _trust(trusted: tuple[str | IPv4Network | IPv6Network, ...]) -> _Trust:
+    return _Trust(trusted)
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> _Address | None:
+    """The address in its plain form (no zone, no IPv4 inside IPv6), or None when it is none."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped or address
+    return address
+
+
+def _node(text: str) -> _Address | None:
+    """One hop as a proxy wrote it: ``192.0.2.1``, ``192.0.2.1:80``, ``2001:db8::1``, ``[2001:db8::1]:80``."""
+    text = text.strip(" \t")
+    if len(text) > _MAX_NODE:
+        return None
+    match = _PORTED.fullmatch(text)
+    return _address(match[1] or match[2] or "") if match else _address(text)
+
+
+def _pairs(element: bytes) -> dict[bytes, bytes]:
+    """The parameters of one RFC 7239 element; empty when any part of it is malformed or comes twice."""
+    found: dict[bytes, bytes] = {}
+    for part in element.split(b";"):
+        text = part.strip(b" \t")
+        match = _PAIR.fullmatch(text)
+        if match is not None and match[1].lower() not in found:
+            found[match[1].lower()] = match[2] if match[2] is not None else match[3]
+        elif text:
+            return {}
+    return found
+
+
+def _hops(headers: Headers) -> Iterator[str]:
+    """The hops that proxies noted, nearest first. X-Forwarded-For wins over Forwarded when both came."""
+    listed: list[bytes] = []
+    forwarded: list[bytes] = []
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == b"x-forwarded-for":
+            listed.append(value)
+        elif lowered == b"forwarded":
+            forwarded.append(value)
+    # Cut at every comma, also inside quotes: a quote that a visitor left open then cannot swallow
+    # what a proxy wrote after it, and an element cut in two is malformed and ends the walk.
+    for hop in reversed(b",".join(listed or forwarded).rsplit(b",", _MAX_HOPS)):
+        yield (hop if listed else _pairs(hop).get(b"for", b"")).decode("latin-1")
+
+
+def client_address(peer: str | None, headers: Headers, trusted: Trusted = ()) -> str:
+    """The visitor's address, or "" when it cannot be told.
+
+    ``peer`` is who connected; None is a Unix socket, believed only with "unix" among the trusted.
+    A peer that is not trusted is the visitor, whatever the headers say. Behind trusted proxies the
+    hops of X-Forwarded-For, or of Forwarded (RFC 7239) when only that came, are walked from right
+    to left: the first that is not trusted is the visitor, and a malformed or hidden one ends the
+    walk at the last address that a trusted proxy vouched for. A trusted proxy must write one of the
+    two itself, and should drop the other. Raises SettingsError when ``trusted`` holds something else
+    than addresses, networks and "unix".
+    """
+    verified = _address(peer) if peer else None
+    if not trusted:
+        return str(verified) if verified is not None else ""
+    trust = _trust(tuple(trusted))
+    if not _vouched(peer, verified, trust):
+        return str(verified) if verified is not None else ""
+    for hop in _hops(headers):
+        address = _node(hop)
+        if address is None:
+            break
+        verified = address
+        if address not in trust:
+            break
+    return str(verified) if verified is not None else ""
+
+
+def _vouched(peer: str | None, address: _Address | None, trust: _Trust) -> bool:
+    """Whether the headers come from a trusted proxy."""
+    return address in trust if address is not None else (not peer and trust.unix)
+
+
+def gpc(headers: Headers) -> bool:
+    """Whether Global Privacy Control is on: a Sec-GPC field, or a member of one, that is exactly ``1``.
+
+    W3C GPC section 3.2 asks for the value 1 and nothing else. A proxy may have joined several
+    fields with commas, so each member counts; that deviates towards the visitor's privacy.
+    """
+    return any(_signals(value) for name, value in headers if name.lower() == b"sec-gpc")
+
+
+def _signals(value: bytes) -> bool:
+    return value == b"1" or any(member.strip(b" \t") == b"1" for member in value.split(b","))
+
+
+def cookies(headers: Headers) -> list[tuple[str, str]]:
+    """All cookies of all Cookie headers in order, repeated names included.
+
+    A crumb without a name or without ``=`` is left out and costs no other crumb anything: another
+    party's broken cookie must not erase a visitor's choice.
+    """
+    return _crumbs(b";".join(value for name, value in headers if name.lower() == b"cookie"))
+
+
+def _crumbs(raw: bytes) -> list[tuple[str, str]]:
+    found = []
+    for crumb in raw.decode("latin-1").split(";"):
+        name, equals, value = crumb.partition("=")
+        name = name.strip(" \t")
+        if equals and name:
+            found.append((name, value.strip(" \t")))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _hostname(raw: bytes) -> str:
+    match = _HOST.fullmatch(raw.decode("latin-1").lower())
+    return match[1].removesuffix(".") if match else ""
+
+
+@lru_cache(maxsize=1)
+def _marks() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What programs call themselves, and what only looks like it."""
+    lines = [line.strip() for line in _BOTS.read_text("utf-8").splitlines()]
+    marks = [line for line in lines if line and not line.startswith(("#", "!"))]
+    innocent = [line[1:] for line in lines if line.startswith("!")]
+    return re.compile("|".join(map(re.escape, marks))), re.compile("|".join(map(re.escape, innocent)))
+
+
+@lru_cache(maxsize=4096)
+def _program(agent: str) -> str:
+    marks, innocent = _marks()
+    match = marks.search(innocent.sub("", agent.lower()))
+    return f"bot: {match[0]}" if match else ""
+
+
+class _Text:
+    """A header as text, "" when absent, cut to a sane length; decoded only when somebody asks."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+
+    def __get__(self, visitor: Visitor, owner: type[Visitor]) -> str:
+        return visitor._found.get(self._name, b"")[:_MAX_TEXT].decode("latin-1")
+
+
+class Visitor:
+    """One request's visitor. Built by :meth:`read`; what costs more than a look is worked out when asked for."""
+
+    __slots__ = ("_address", "_found", "_peer", "_trusted", "cookies", "gpc", "headers", "host", "scheme")
+
+    #: the request's headers, as a list even where the server gave a generator
+    headers: list[tuple[bytes, bytes]]
+    #: the host asked for: lower case, without port or final dot; "" when missing or malformed
+    host: str
+    #: "https" or "http", also for websockets; a trusted proxy's word counts
+    scheme: str
+    #: every Cookie header, joined, as sent
+    cookies: bytes
+    #: whether Global Privacy Control is on
+    gpc: bool
+    _address: str | None
+    _found: dict[bytes, bytes]
+    _peer: str | None
+    _trusted: Trusted
+
+    accept = _Text(b"accept")
+    accept_language = _Text(b"accept-language")
+    agent = _Text(b"user-agent")
+    #: the Host header as sent, with its port
+    authority = _Text(b"host")
+    fetch_dest = _Text(b"sec-fetch-dest")
+    fetch_mode = _Text(b"sec-fetch-mode")
+    fetch_site = _Text(b"sec-fetch-site")
+    origin = _Text(b"origin")
+    referrer = _Text(b"referer")
+    #: Sec-Purpose and what browsers sent before there was one
+    sec_purpose = _Text(b"sec-purpose")
+
+    @classmethod
+    def read(cls, scope: Mapping[str, Any], trusted: Trusted = ()) -> Visitor:
+        """The visitor of an ASGI http or websocket scope; never raises on what a visitor sent."""
+        headers = scope.get("headers") or []
+        if type(headers) is not list:
+            headers = list(headers)
+        found: dict[bytes, bytes] = {}
+        for name, value in headers:
+            key = _KEPT.get(name) or _KEPT.get(name.lower())
+            if key is None:
+                continue
+            if key not in found:
+                found[key] = value
+            elif key in _JOINED:
+                found[key] += _JOINED[key] + value
+        self = cls.__new__(cls)
+        client = scope.get("client")
+        self._peer = client[0] if client else None
+        self._trusted = trusted
+        self._found = found
+        self._address = None
+        self.headers = headers
+        self.cookies = found.get(b"cookie", b"")
+        self.gpc = b"sec-gpc" in found and _signals(found[b"sec-gpc"])
+        self.host = _hostname(found[b"host"][:_MAX_HOST]) if b"host" in found else ""
+        self.scheme = "https" if scope.get("scheme") in ("https", "wss") or (trusted and self._secure()) else "http"
+        return self
+
+    def _secure(self) -> bool:
+        """Whether a trusted proxy says that the visitor came over TLS."""
+        if not _vouched(self._peer, _address(self._peer) if self._peer else None, _trust(tuple(self._trusted))):
+            return False
+        said = self._found.get(b"x-forwarded-proto")
+        if said is None:
+            said = _pairs(self._found.get(b"forwarded", b"").partition(b",")[0]).get(b"proto", b"")
+        # The leftmost is the visitor's own connection. Whoever forges it only spoils their own cookies.
+        return said.partition(b",")[0].strip(b" \t").lower() in (b"https", b"wss")
+
+    @property
+    def address(self) -> str:
+        """The visitor's address behind trusted proxies, or ""; see :func:`client_address`."""
+        if self._address is None:
+            self._address = client_address(self._peer, self.headers, self._trusted)
+        return self._address
+
+    @property
+    def dnt(self) -> bool:
+        """Whether the discontinued Do Not Track header asks not to be tracked."""
+        return self._found.get(b"dnt", b"").strip(b" \t") == b"1"
+
+    def cookie(self, name: str) -> list[str]:
+        """All values of this cookie in the order sent: other paths and domains may have set it too."""
+        # By find and slice, not by splitting: this runs for every request, on whatever a site piled up.
+        raw, key, values = self.cookies, name.encode("latin-1"), []
+        at = raw.find(key)
+        while at >= 0:
+            end = raw.find(b";", at)
+            crumb = raw[raw.rfind(b";", 0, at) + 1 : end if end >= 0 else None]
+            found, equals, value = crumb.partition(b"=")
+            if equals and found.strip(b" \t") == key:
+                values.append(value.strip(b" \t").decode("latin-1"))
+            at = raw.find(key, end) if end >= 0 else -1
+        return values
+
+    def cookie_names(self) -> list[str]:
+        """The names of all cookies, each once, in the order sent."""
+        return list(dict.fromkeys(name for name, _ in _crumbs(self.cookies)))
+
+    @property
+    def bot(self) -> str:
+        """Empty for a person; else why not: ``prefetch``, ``no agent`` or ``bot: `` with the mark that was found."""
+        if b"sec-purpose" in self._found and _SPECULATIVE.search(self.sec_purpose):
+            return "prefetch"
+        agent = self.agent[:_MAX_AGENT]
+        return _program(agent) if agent.strip() else "no agent"

@@ -1,0 +1,11 @@
+// Stand-in for Microsoft Clarity, written for the demo site. Not Microsoft's code.
+(function () {
+  "use strict";
+  var project = document.currentScript ? new URL(document.currentScript.src).pathname.split("/").pop() : "demo";
+  if (document.cookie.indexOf("_clck=") < 0) {
+    document.cookie = "_clck=" + Math.random().toString(36).slice(2, 10) + "%5E2%5Edemo; path=/; max-age=31536000; samesite=lax";
+  }
+  document.cookie = "_clsk=" + Math.random().toString(36).slice(2, 8) + "%5E" + Date.now() + "; path=/; max-age=86400; samesite=lax";
+  var url = "https://k.clarity.ms/collect?project=" + encodeURIComponent(project) + "&url=" + encodeURIComponent(location.href);
+  fetch(url, { method: "POST", mode: "no-cors", credentials: "include", keepalive: true, body: "{}" }).catch(function () {});
+})();

@@ -1,0 +1,86 @@
+/* Optional comfort: a choice in the banner takes effect without a second page load.
+   Everything here also works without this script, through the forms. It decides nothing:
+   the server says what was granted, and only that is switched on. */
+(() => {
+  "use strict";
+  const doc = document, here = doc.currentScript;
+  const SIGNALS = ["ad_storage", "ad_user_data", "ad_personalization", "analytics_storage",
+    "functionality_storage", "personalization_storage", "security_storage"];
+
+  // Google reads the arguments object itself from the data layer; an array would not do.
+  function gtag() { (window.dataLayer = window.dataLayer || []).push(arguments); }
+  const states = (granted) => Object.fromEntries(SIGNALS.map((s) => [s, granted.includes(s) ? "granted" : "denied"]));
+  const words = (text) => (text || "").split(" ").filter(Boolean);
+  let stated = false;
+  const state = (granted) => { gtag("consent", stated ? "update" : "default", states(granted)); stated = true; };
+
+  // Written by the server only where a Google tag may run: then this comes before it.
+  if (here && "signals" in here.dataset) state(words(here.dataset.signals));
+
+  const MARK = "data-consentmw-";
+  function revive(old) {
+    const script = old.localName === "script", fresh = script ? doc.createElement("script") : old;
+    if (script) fresh.async = false; // Scripts keep their order, unless they said they need none.
+    for (const { name, value } of [...old.attributes]) {
+      if (name === MARK + "service" || (script && name === "type")) continue;
+      fresh.setAttribute(name.startsWith(MARK) ? name.slice(MARK.length) : name, value);
+    }
+    if (!script) {
+      for (const name of old.getAttributeNames()) if (name.startsWith(MARK)) old.removeAttribute(name);
+      return Promise.resolve();
+    }
+    if (old.nonce) fresh.nonce = old.nonce;
+    fresh.text = old.text;
+    const waits = fresh.src && !fresh.hasAttribute("async") && !fresh.hasAttribute("defer");
+    return new Promise((done) => {
+      if (waits) fresh.onload = fresh.onerror = done;
+      old.replaceWith(fresh);
+      if (!waits) done();
+    });
+  }
+
+  async function apply(answer) {
+    state([]); // The default comes first, as Google asks, then what was chosen.
+    state(words(answer.signals));
+    for (const element of doc.querySelectorAll(`[${MARK}service]`)) {
+      if (answer.granted.includes(element.getAttribute(MARK + "service"))) await revive(element);
+    }
+  }
+
+  async function send(form, button) {
+    const fields = new URLSearchParams(new FormData(form));
+    fields.set(button.name, button.value);
+    const answer = await fetch(form.action, {
+      method: "POST", body: fields, headers: { Accept: "application/json" }, credentials: "same-origin",
+    });
+    if (!answer.ok) throw new Error(String(answer.status));
+    return answer.json();
+  }
+
+  doc.addEventListener("submit", async (event) => {
+    const form = event.target, button = event.submitter, banner = form.closest("#consentmw");
+    if (!banner || !button || !button.dataset.consentmwAction) return;
+    event.preventDefault();
+    try {
+      const answer = await send(form, button);
+      const note = doc.createElement("p");
+      note.className = "cmw-done";
+      note.setAttribute("role", "status");
+      note.tabIndex = -1;
+      note.textContent = answer.message;
+      banner.replaceChildren(note);
+      note.focus({ preventScroll: true });
+      setTimeout(() => banner.remove(), 6000);
+      await apply(answer);
+    } catch {
+      // The form can do it, too, and its answer explains what went wrong.
+      const field = doc.createElement("input");
+      field.type = "hidden"; field.name = button.name; field.value = button.value;
+      form.append(field);
+      form.submit();
+    }
+  });
+
+  // A page from the back/forward cache may be older than the choice.
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+})();

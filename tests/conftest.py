@@ -1,0 +1,47 @@
+"""What every test stands on: a clean environment, hypothesis profiles, the browser."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parent.parent
+
+#: the environment as the caller set it, before it is cleaned; only the search for a browser sees it
+_CALLER = dict(os.environ)
+
+# A developer's own keys or store must neither help nor harm a test.
+for _name in [name for name in os.environ if name.startswith("CONSENTMW_")]:
+    del os.environ[_name]
+
+# Machines are shared and slow at times: time is no verdict here, a found example is.
+settings.register_profile(
+    "ci", max_examples=100, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("deep", settings.get_profile("ci"), max_examples=5_000)
+settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True)
+def _no_leaking_options() -> Iterator[None]:
+    """A test that leaves an option of ours in the environment fails, before it misleads the next one."""
+    yield
+    left = sorted(name for name in os.environ if name.startswith("CONSENTMW_"))
+    for name in left:
+        del os.environ[name]
+    assert not left, f"left in the environment: {left}; set it through monkeypatch"
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The Chromium to drive. Without one a browser test fails and says how to get it: a skip would prove nothing."""
+    search = [str(ROOT / "scripts" / "find-browser")]
+    found = subprocess.run(search, env=_CALLER, capture_output=True, text=True, check=False)
+    if found.returncode != 0:
+        pytest.fail(found.stderr.strip(), pytrace=False)
+    return found.stdout.strip()
