@@ -32,8 +32,8 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 #: open keep-alive connections, each with one request under way: enough to keep a server of one core busy
 CONNECTIONS = 32
 
-#: requests a round; at 20 to 60 µs each this is a quarter of a second, long against the clock's noise
-ROUND = 9_600
+#: requests a round; at 20 to 100 µs each this is a third of a second, long against the clock's noise
+ROUND = 6_400
 
 #: rounds a contender
 ROUNDS = 5

@@ -26,7 +26,7 @@ from consentmw.tokens import Tokens
 from load import TOTAL, Contender, Server, compare, started, uvicorn
 
 #: more than any cache of verified tokens holds
-RECIPIENTS = 9_600
+RECIPIENTS = 6_400
 
 _NGINX = """
 daemon off; master_process off; error_log stderr; pid {folder}/pid;

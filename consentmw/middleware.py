@@ -17,12 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .consent import Consent
 from .decision import Decision
 from .events import Facts, minimise, template
-from .gate.cookies import expiries, leftovers
 from .gate.response import GatedResponse, Inserts, restore_etag
 from .pages import Exchange, Pages
 from .recorder import Recorder
 from .settings import Settings
-from .site import Site
+from .site import Site, Verdict
 from .visitor import Visitor
 
 __all__ = ["ConsentMiddleware"]
@@ -64,8 +63,8 @@ class ConsentMiddleware:
             await self.app(scope, receive, self._flush_at_shutdown(send))
             return
         visitor = Visitor.read(scope, self.settings.trusted_proxies)
-        decision = self.site.decide(visitor)
-        consent = Consent(decision, self.pages.base(scope), self.site.tokens)
+        verdict = self.site.verdict(visitor)
+        consent = Consent(verdict.decision, self.pages.base(scope), self.site.tokens)
         # A copy: what we publish must not leak to whoever made the scope, nor routing back through it.
         # The headers as a list: a server may give a generator, and reading it has used it up.
         scope = {**scope, "headers": visitor.headers, "consent": consent}
@@ -75,22 +74,22 @@ class ConsentMiddleware:
             page, rest = found
             await page(Exchange(scope, receive, send, visitor, consent, rest))
         else:
-            await self._gated(scope, receive, send, visitor, consent)
+            await self._gated(scope, receive, send, visitor, consent, verdict)
 
-    async def _gated(self, scope: Scope, receive: Receive, send: Send, visitor: Visitor, consent: Consent) -> None:
+    async def _gated(
+        self, scope: Scope, receive: Receive, send: Send, visitor: Visitor, consent: Consent, verdict: Verdict
+    ) -> None:
         started = time()
-        decision = consent.decision
-        revalidates = restore_etag(scope, decision.state)
+        decision = verdict.decision
         response = GatedResponse(
             send,
             consent,
             self.site.catalogue,
-            self.site.rules(decision.denied),
+            verdict.rules,
             inserts=lambda: self._inserts(scope, decision),
-            expire=self._expiries(visitor, decision),
-            state=decision.state,
+            expire=verdict.expire,
             head=scope["method"] == "HEAD",
-            revalidates=revalidates,
+            revalidates=visitor.revalidates and restore_etag(scope, decision.state),
         )
         recorded = False
 
@@ -117,12 +116,6 @@ class ConsentMiddleware:
         except Exception:
             logger.exception("the banner could not be rendered; the page goes out gated, without it")
             return Inserts()
-
-    def _expiries(self, visitor: Visitor, decision: Decision) -> list[tuple[bytes, bytes]]:
-        if not decision.denied or not visitor.cookies:
-            return []
-        names = leftovers(visitor.cookie_names(), self.site.catalogue, decision.denied)
-        return expiries(names, visitor.host, secure=visitor.scheme == "https") if names else []
 
     def _record(
         self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse, started: float

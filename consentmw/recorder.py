@@ -14,9 +14,9 @@ import atexit
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from threading import Event as Signal
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -55,6 +55,7 @@ class _Mark:
 
 
 _Row: TypeAlias = tuple[Count, Event | None]
+_Item: TypeAlias = _Row | _Erase | _Mark
 
 
 class Recorder:
@@ -83,7 +84,7 @@ class Recorder:
 
     def _reset(self) -> None:
         """Everything that belongs to one process; a fork begins anew, its parent writes what was queued."""
-        self._queue: list[_Row | _Erase | _Mark] = []
+        self._queue: list[_Item] = []
         self._room = self._capacity
         self._take = self._batch
         self._erasing: set[str] = set()
@@ -259,7 +260,7 @@ class Recorder:
         self._purge(store)
         self._warn()
 
-    def _apply(self, store: EventStore, items: Sequence[_Row | _Erase | _Mark]) -> int:
+    def _apply(self, store: EventStore, items: Sequence[_Item]) -> int:
         """Do what is first in the queue; how many items that was."""
         first = items[0]
         if isinstance(first, _Mark):
@@ -269,23 +270,23 @@ class Recorder:
             store.erase(first.receipt)
             self._erasing.discard(first.receipt)
             return 1
-        rows = [item for item in takewhile(lambda item: isinstance(item, tuple), items) if isinstance(item, tuple)]
-        counts: dict[Count, int] = {}
-        events: list[Event] = []
+        rows: list[_Row] = []
+        for item in items:
+            if not isinstance(item, tuple):
+                break
+            rows.append(item)
+        events = [event for _, event in rows if event is not None]
         withdrawn = 0
-        for count, event in rows:
-            counts[count] = counts.get(count, 0) + 1
-            if event is None:
-                continue
-            if event.receipt in self._erasing:
-                withdrawn += 1
-            else:
-                events.append(complete(event))
-        store.write(counts, events)
+        if self._erasing:
+            kept = [event for event in events if event.receipt not in self._erasing]
+            withdrawn, events = len(events) - len(kept), kept
+        for event in events:
+            complete(event)
+        store.write(Counter(count for count, _ in rows), events)
         self._drop("withdrawn", withdrawn)
         return len(rows)
 
-    def _reject(self, item: _Row | _Erase | _Mark, error: Exception) -> None:
+    def _reject(self, item: _Item, error: Exception) -> None:
         if isinstance(item, _Erase):
             self._erasing.discard(item.receipt)
         self._drop("unencodable")

@@ -7,6 +7,7 @@ for a visitor, remembering it by the few header values it depends on. Refuses to
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -17,6 +18,7 @@ from .choice import MAX_COOKIE, Choice, CookieCodec, Locale
 from .decision import Decision, closed, decide
 from .errors import SettingsError
 from .events import Policy
+from .gate.cookies import expiries, leftovers
 from .gate.html import Rules
 from .i18n import lookup
 from .ledger import Ledger
@@ -32,12 +34,23 @@ from .visitor import Visitor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Site"]
+__all__ = ["Site", "Verdict"]
 
 logger = logging.getLogger("consentmw")
 
-#: decisions remembered; each is some 3 kB, and one visitor needs one
+#: visitors remembered, and the bytes of headers that one may cost: some 10 MB at the very most
 _REMEMBERED: Final = 4096
+_LONGEST_KEY: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What follows for one visitor: the decision, and what the gates need of it, ready."""
+
+    decision: Decision
+    rules: Rules
+    #: Set-Cookie lines for HTML answers
+    expire: tuple[tuple[bytes, bytes], ...]
 
 
 class Site:
@@ -67,7 +80,7 @@ class Site:
         plain = (settings.cookie_name, f"{settings.cookie_name}-locale")
         #: by "is it https": __Host- makes a browser refuse a cookie that another host or http tries to set
         self._names = {False: plain, True: (f"__Host-{plain[0]}", f"__Host-{plain[1]}")}
-        self._decisions: dict[tuple[object, ...], Decision] = {}
+        self._known: dict[tuple[object, ...], Verdict] = {}
         self._check_cookie_fits()
 
     def _check_cookie_fits(self) -> None:
@@ -104,30 +117,39 @@ class Site:
         return Locale()
 
     # -- the decision --------------------------------------------------------------------------
-    def decide(self, visitor: Visitor) -> Decision:
-        """The decision for this visitor. Never raises: when deciding fails, nothing optional runs."""
+    def verdict(self, visitor: Visitor) -> Verdict:
+        """What was decided for this visitor. Never raises: when deciding fails, nothing optional runs.
+
+        Remembered by the few header values that it depends on, so that the second page of a visit
+        verifies no signature, decides nothing and looks up no cookie.
+        """
+        key = (visitor.cookies, visitor.gpc, visitor.raw_language, visitor.scheme, visitor.host)
+        known = self._known.get(key)
+        if known is not None and (known.decision.until is None or self.clock() < known.decision.until):
+            return known
         try:
-            return self._decide(visitor)
+            known = self._verdict(visitor)
         except Exception:
             logger.exception("deciding failed; nothing optional runs for this request")
-            return closed(self.catalogue, language=self.settings.default_language)
+            decision = closed(self.catalogue, language=self.settings.default_language)
+            return Verdict(decision, self.rules(decision.denied), ())
+        if len(visitor.cookies) + len(visitor.raw_language) <= _LONGEST_KEY:
+            if len(self._known) >= _REMEMBERED:
+                # Forgetting all at once keeps a flood of odd headers from costing more than it is worth.
+                self._known.clear()
+            self._known[key] = known
+        return known
 
-    def _decide(self, visitor: Visitor) -> Decision:
-        name, locale = self._names[self.secure(visitor)]
-        sent = (*visitor.cookie(name), None, *visitor.cookie(locale))
-        # What is too long to be ours is no part of the key: what is remembered has to stay small.
-        ours = (raw for raw in sent if raw is None or len(raw) <= MAX_COOKIE)
-        key = (*ours, visitor.gpc, visitor.accept_language)
-        now = self.clock()
-        known = self._decisions.get(key)
-        if known is not None and (known.until is None or now < known.until):
-            return known
+    def _verdict(self, visitor: Visitor) -> Verdict:
         decision = self.decide_with(visitor, self.choice(visitor))
-        if len(self._decisions) >= _REMEMBERED:
-            # Forgetting all at once keeps a flood of odd headers from costing more than it is worth.
-            self._decisions.clear()
-        self._decisions[key] = decision
-        return decision
+        return Verdict(decision, self.rules(decision.denied), self.expiries(visitor, decision))
+
+    def expiries(self, visitor: Visitor, decision: Decision) -> tuple[tuple[bytes, bytes], ...]:
+        """Set-Cookie lines that remove what the browser still holds of services that may not run."""
+        if not decision.denied or not visitor.cookies:
+            return ()
+        names = leftovers(visitor.cookie_names(), self.catalogue, decision.denied)
+        return tuple(expiries(names, visitor.host, secure=visitor.scheme == "https"))
 
     def decide_with(self, visitor: Visitor, choice: Choice | None) -> Decision:
         """The decision for this visitor under a choice that no cookie carries yet."""

@@ -50,6 +50,7 @@ _KEPT: Final[dict[bytes, bytes]] = {
     for name in (
         *(b"host", b"cookie", b"sec-gpc", b"dnt", b"accept", b"accept-language", b"user-agent", b"referer", b"origin"),
         *(b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-mode", b"sec-purpose", b"x-forwarded-proto", b"forwarded"),
+        b"if-none-match",
     )
 } | dict.fromkeys((b"purpose", b"x-moz", b"x-purpose"), b"sec-purpose")
 #: what joins the lines of a header that may come several times; of any other the first line counts
@@ -307,6 +308,16 @@ class Visitor:
         if self._address is None:
             self._address = client_address(self._peer, self.headers, self._trusted)
         return self._address
+
+    @property
+    def raw_language(self) -> bytes:
+        """The Accept-Language header as sent: what is remembered by it needs no decoding."""
+        return self._found.get(b"accept-language", b"")
+
+    @property
+    def revalidates(self) -> bool:
+        """Whether the browser holds a copy and asks if it is still good (If-None-Match)."""
+        return b"if-none-match" in self._found
 
     @property
     def dnt(self) -> bool:

@@ -51,7 +51,8 @@ def main() -> int:
             try:
                 sockets.append(stack.enter_context(_listen(host, number)))
             except OSError as error:
-                reason = error.strerror or error
+                # The exception's own words repeat the address in tuples; the system's are enough.
+                reason = os.strerror(error.errno) if error.errno else str(error)
                 return _complain(f"Cannot listen on {host}:{number} ({reason}); choose another pair with PORT=.")
         asyncio.run(_serve(host, port, *sockets))
     return 0

@@ -199,12 +199,12 @@ async def contact(request: Request) -> Response:
 async def email(request: Request) -> Response:
     """The newsletter as a mail program shows it, with signed links and a pixel."""
     consent = request.scope["consent"]
-    root = str(request.base_url).rstrip("/")
+    root = f"{request.url.scheme}://{request.url.netloc}"
     campaign, recipient = "spring-2027", "reader-0417"
     targets = {
-        "outages": str(request.url_for("outages")) + "?utm_source=newsletter&utm_medium=email&utm_campaign=spring-2027",
-        "bill": str(request.url_for("pay")) + "?utm_source=newsletter&utm_medium=email&utm_campaign=spring-2027",
-        "rebate": str(request.url_for("story", key="rebates")) + "?utm_source=newsletter&utm_medium=email",
+        "outages": root + url(request, "outages") + "?utm_source=newsletter&utm_medium=email&utm_campaign=spring-2027",
+        "bill": root + url(request, "pay") + "?utm_source=newsletter&utm_medium=email&utm_campaign=spring-2027",
+        "rebate": root + url(request, "story", key="rebates") + "?utm_source=newsletter&utm_medium=email",
         "partner": "https://heatpumps.example/guide",
     }
     links = {

@@ -192,7 +192,7 @@ async def new_visitor(request: Request) -> Response:
     request.session.clear()
     response = _back(request, "home")
     for name in request.cookies:
-        response.delete_cookie(name)
+        response.delete_cookie(name, secure=request.url.scheme == "https")
     response.headers["clear-site-data"] = '"cookies", "storage"'
     return response
 

@@ -74,13 +74,20 @@ class Received:
     referer: str
     #: names of the cookies that came along
     cookies: tuple[str, ...]
+    #: names of the cookies that the answer asked the browser to keep, whether or not the browser did
+    offered: tuple[str, ...]
     gpc: str
     #: Sec-Fetch-Site: ``cross-site`` when a page asked for it, ``none`` when the browser did on its own
     site: str
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "at": self.at.isoformat(timespec="milliseconds"), "cookies": list(self.cookies)}
+        return {
+            **asdict(self),
+            "at": self.at.isoformat(timespec="milliseconds"),
+            "cookies": list(self.cookies),
+            "offered": list(self.offered),
+        }
 
 
 class StandIn:
@@ -120,8 +127,9 @@ class StandIn:
         request = Request(scope, receive)
         host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
         host = host.lower()[:_LONGEST]
-        self._note(request, host)
-        await self._answer(request, host)(scope, receive, send)
+        answer = self._answer(request, host)
+        self._note(request, host, answer)
+        await answer(scope, receive, send)
 
     def clear(self) -> None:
         """Forget what was received."""
@@ -132,7 +140,7 @@ class StandIn:
         """The last requests, newest first."""
         return list(self.received)[: -limit - 1 : -1]
 
-    def _note(self, request: Request, host: str) -> None:
+    def _note(self, request: Request, host: str, answer: Response) -> None:
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         headers = request.headers
         self.total += 1
@@ -145,6 +153,7 @@ class StandIn:
                 vendor=HOSTS.get(host, ""),
                 referer=headers.get("referer", "")[:_LONGEST],
                 cookies=tuple(sorted(request.cookies))[:50],
+                offered=tuple(line.partition("=")[0] for line in answer.headers.getlist("set-cookie")),
                 gpc=headers.get("sec-gpc", "")[:_LONGEST],
                 site=headers.get("sec-fetch-site", "")[:_LONGEST],
             )

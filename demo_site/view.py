@@ -26,7 +26,9 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 def url(request: Request, name: str, **params: str) -> str:
     """The path of a page, under whatever prefix the site is mounted."""
-    return request.url_for(name, **params).path
+    # Not request.url_for: under a mount it asks the outermost router, which does not know our pages.
+    prefix: str = request.scope.get("root_path", "")
+    return prefix.rstrip("/") + str(request.app.url_path_for(name, **params))
 
 
 @pass_context

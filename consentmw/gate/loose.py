@@ -80,17 +80,16 @@ class LooseAttributes:
             # Only white space so far: a word in a text, unless "=" comes with the next bytes.
             return view.final or equals is None or equals.end() < len(view.low)
         hit: tuple[str, str] | None = ("", "")
-        end = limit
         if len(reach) < DEEPEST:
             value = _VALUE.match(view.low, after, limit)
             if value is not None:
                 hit = self._judges[word](view.data[slice(*value.span(value.lastindex or 1))])
-                end = value.end()
             elif early and not view.final:
                 return False
             elif early:
+                # The response ended inside a tag, which no browser loads.
                 hit = None
-        reach.append(view.base + end)
+            reach.append(view.base + (value.end() if value else limit))
         if hit is not None:
             edits.mark(here, OFF)
             self._found.append(Withheld(hit[0], f"{word.decode()} attribute", hit[1]))

@@ -51,7 +51,7 @@ class GatedResponse:
 
     __slots__ = (
         "_catalogue", "_consent", "_decoder", "_expire", "_gate", "_head", "_held", "_inserts", "_revalidates",
-        "_rules", "_send", "_state", "finished", "html", "status",
+        "_rules", "_send", "finished", "html", "status",
     )  # fmt: skip
 
     def __init__(
@@ -63,7 +63,6 @@ class GatedResponse:
         *,
         inserts: Callable[[], Inserts],
         expire: Sequence[tuple[bytes, bytes]],
-        state: str,
         head: bool,
         revalidates: bool,
     ) -> None:
@@ -73,7 +72,6 @@ class GatedResponse:
         self._rules = rules
         self._inserts = inserts
         self._expire = expire
-        self._state = state
         self._head = head
         self._revalidates = revalidates
         self._held: MutableMapping[str, Any] | None = None
@@ -101,16 +99,24 @@ class GatedResponse:
 
     async def _start(self, message: Message) -> None:
         self.status = message["status"]
-        headers: Sequence[tuple[bytes, bytes]] = list(message.get("headers") or ())
-        self.html = _is_html(headers)
-        changed = False
-        denied = self._consent.decision.denied
-        if denied and any(name.lower() == b"set-cookie" for name, _ in headers):
-            headers, dropped = filter_set_cookie(headers, self._catalogue, denied)
+        given = message.get("headers") or ()
+        headers: list[tuple[bytes, bytes]] = given if isinstance(given, list) else list(given)
+        decision = self._consent.decision
+        sets_cookies = False
+        for name, value in headers:
+            lower = name.lower()
+            if lower == b"content-type":
+                self.html = value.strip().lower().startswith(_HTML)
+            elif lower == b"set-cookie":
+                sets_cookies = True
+        # A generator is used up by now; anything else goes on as it came.
+        changed = not isinstance(given, (list, tuple))
+        if sets_cookies and decision.denied:
+            headers, dropped = filter_set_cookie(headers, self._catalogue, decision.denied)
             self._consent.dropped_cookies += dropped
-            changed = bool(dropped)
+            changed = changed or bool(dropped)
         if self.html:
-            headers = [*_private(headers, self._state), *self._expire]
+            headers = [*_private(headers, decision.state), *self._expire]
             changed = True
             if self._head:
                 # A GET would carry another length; HEAD may leave it out (RFC 9110 9.3.2).
@@ -121,7 +127,7 @@ class GatedResponse:
                     return
                 headers = self._sealed(headers)
         elif self.status == 304 and self._revalidates:
-            headers = [(n, _state_etag(v, self._state) if n.lower() == b"etag" else v) for n, v in headers]
+            headers = [(n, _state_etag(v, decision.state) if n.lower() == b"etag" else v) for n, v in headers]
             changed = True
         await self._send({**message, "headers": headers} if changed else message)
 
@@ -236,10 +242,6 @@ class _Blunt:
 
     def close(self) -> bytes:
         return self._TAGS.sub(b"<consentmw-", self._tail)
-
-
-def _is_html(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    return any(n.lower() == b"content-type" and v.strip().lower().startswith(_HTML) for n, v in headers)
 
 
 def _private(headers: Sequence[tuple[bytes, bytes]], state: str) -> list[tuple[bytes, bytes]]:

@@ -51,11 +51,24 @@ _HARMLESS: Final = (
     + rb"(?:=" + _SAFE_VALUE + rb"|" + _NO_VALUE + rb")"
     + rb"|" + _ADDRESS_NAME + rb"""="(?:[^"<:&\\/]++|/(?![\t\n\f\r /]))*+"))*+""" + GAP + rb">"
 )  # fmt: skip
-_STOP: Final = re.compile(
-    rb"<(?:(script|style|meta|set|animate)" + AFTER_NAME + rb"|(/?(?:svg|math))" + AFTER_NAME
-    + rb"|(i(?:frame|mg|mage|nput)|link|source|video|audio|track|embed|object|use|feimage|frame|base)" + AFTER_NAME
-    + rb"(?!" + _HARMLESS + rb"))"
-)  # fmt: skip
+#: svg and math change how code inside them is read
+_FOREIGN: Final = frozenset({b"svg", b"math", b"/svg", b"/math"})
+_ALWAYS: Final = frozenset({b"script", b"style", b"meta", b"set", b"animate"}) | _FOREIGN
+_WITH_ADDRESS: Final = frozenset(
+    b"iframe frame img image input link source video audio track embed object use feimage base".split()
+)
+
+
+def _stops() -> re.Pattern[bytes]:
+    """Every tag to judge. By first letter: ``re`` then sees from one byte that most tags are none of them."""
+    letters: dict[bytes, list[bytes]] = {}
+    for name in sorted(_ALWAYS | _WITH_ADDRESS):
+        unless = rb"" if name in _ALWAYS else rb"(?!" + _HARMLESS + rb")"
+        letters.setdefault(name[:1], []).append(name[1:] + AFTER_NAME + unless)
+    return re.compile(rb"<(?:" + b"|".join(k + rb"(?:" + b"|".join(v) + rb")" for k, v in letters.items()) + rb")")
+
+
+_STOP: Final = _stops()
 _UNFINISHED: Final = re.compile(rb"</?[a-z]{0,8}\Z")
 _LONG_DATA: Final = re.compile(rb"data:[a-z0-9.+/-]{3,60}+;base64,[a-z0-9+/=\t\n\f\r ]*+\Z")
 
@@ -125,11 +138,12 @@ class Withholding:
         while stop := _STOP.search(low, at):
             start, at = stop.span()
             reach = self._reach
-            if stop.lastindex == 2:
-                self._foreign += -1 if stop[2].startswith(b"/") else 1
+            name = low[start + 1 : at]
+            if name in _FOREIGN:
+                self._foreign += -1 if name.startswith(b"/") else 1
                 continue
             try:
-                self._judge(view, start, at, edits)
+                self._judge(view, name, start, at, edits)
             except _Wait:
                 # The tag is judged anew from its start, so it must not count as its own surrounding.
                 self._reach = reach
@@ -139,9 +153,8 @@ class Withholding:
         self._next = base + (unfinished.start() if unfinished else len(low))
         return self._next
 
-    def _judge(self, view: View, start: int, at: int, edits: Edits) -> None:
+    def _judge(self, view: View, name: bytes, start: int, at: int, edits: Edits) -> None:
         """Judge the tag that begins at ``start`` and whose name ends at ``at``."""
-        name = view.low[start + 1 : at]
         here = view.base + start
         self._reach = [end for end in self._reach if end > here]
         if len(self._reach) >= DEEPEST:

@@ -18,7 +18,6 @@ from ..choice import Choice, Locale
 from ..consent import Consent
 from ..decision import DENIED_BY_GPC, TIERS, Decision
 from ..errors import LedgerError
-from ..gate.cookies import expiries, leftovers
 from ..gate.google import signals
 from ..ledger import new_receipt
 from ..regions import DECLINED
@@ -112,7 +111,7 @@ class Choosing:
             for receipt in {entry.receipt for entry in await run_sync(site.ledger.entries, made.choice.receipt)}:
                 site.recorder.remove(receipt)
         headers = [self._cookie(visitor, site.cookie_names(visitor)[0], site.choices.write(made.choice))]
-        headers += self._expire(visitor, decision)
+        headers += site.expiries(visitor, decision)
         if "application/json" in visitor.accept:
             await exchange.json(_for_script(decision, self._renderer.saved(decision)), extra=headers)
         else:
@@ -177,12 +176,8 @@ class Choosing:
             text = "We could not record your choice just now. It is in force on this device all the same."
             site, visitor = self._site, exchange.visitor
             headers.append(self._cookie(visitor, site.cookie_names(visitor)[0], site.choices.write(made.choice)))
-            headers += self._expire(visitor, site.decide_with(visitor, made.choice))
+            headers += site.expiries(visitor, site.decide_with(visitor, made.choice))
         await self._problem(exchange, 503, text, headers)
-
-    def _expire(self, visitor: Visitor, decision: Decision) -> list[tuple[bytes, bytes]]:
-        names = leftovers(visitor.cookie_names(), self._site.catalogue, decision.denied)
-        return expiries(names, visitor.host, secure=visitor.scheme == "https")
 
     def _cookie(self, visitor: Visitor, name: str, value: str) -> tuple[bytes, bytes]:
         age = int(self._site.valid_for.total_seconds())
