@@ -197,17 +197,17 @@ def _problems(store: LedgerStore, noted: dict[int, str]) -> Iterator[str]:
     # The head first: rows that are appended while we read come after it and are no problem.
     head, digest = store.head()
     noted = {head: digest, **noted} if head else noted
-    seq, last = 0, ""
+    seq, last, named = 0, "", False
     for entry in store.all():
         if entry.seq != seq + 1:
             yield _removed(seq + 1, entry.seq - 1)
         genuine = _digest(entry) == entry.hash and noted.get(entry.seq, entry.hash) == entry.hash
         if not genuine:
             yield f"row {entry.seq}: edited or moved; it does not match its hash"
-        elif entry.seq == seq + 1 and entry.prev_hash != last:
+        elif entry.seq == seq + 1 and entry.prev_hash != last and not named:
             # This row is whole, so it is the one before it that is not what it was.
             yield f"row {max(seq, 1)}: edited, and given a new hash; row {entry.seq} was chained to another"
-        seq, last = entry.seq, entry.hash
+        seq, last, named = entry.seq, entry.hash, not genuine
     if (missing := max(noted, default=0)) > seq:
         yield _removed(seq + 1, missing)
     if (end := store.head()[0]) < seq:

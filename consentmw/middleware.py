@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Mapping
 from time import time
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,6 +28,9 @@ __all__ = ["ConsentMiddleware"]
 
 logger = logging.getLogger("consentmw")
 
+#: where settings may come from
+Source: TypeAlias = Settings | Mapping[str, Any] | str | os.PathLike[str] | None
+
 
 class ConsentMiddleware:
     """Gates and records one ASGI application.
@@ -37,12 +40,14 @@ class ConsentMiddleware:
     Raises SettingsError when the settings can't work.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        settings: Settings | Mapping[str, Any] | str | os.PathLike[str] | None = None,
-        **options: Any,
-    ) -> None:
+    # The first form is what Starlette's typed Middleware(...) and add_middleware can follow.
+    @overload
+    def __init__(self, app: ASGIApp, settings: Source = None) -> None: ...
+
+    @overload
+    def __init__(self, app: ASGIApp, settings: Source = None, **options: Any) -> None: ...
+
+    def __init__(self, app: ASGIApp, settings: Source = None, **options: Any) -> None:
         self.app = app
         self.site = Site(Settings.of(settings, **options))
         self.pages = Pages(self.site)

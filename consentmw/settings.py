@@ -57,7 +57,7 @@ class Settings(BaseModel):
     prefix: str = "/privacy"
     #: development: http cookies without the __Host- prefix, a random secret when none is set, reasons in headers
     debug: bool = False
-    #: signing keys, oldest to newest, at least 16 characters each; normally from CONSENTMW_KEYS_VARIABLE
+    #: signing keys, oldest to newest, at least 16 characters each; normally from CONSENTMW_SECRET_KEYS
     secret_keys: tuple[str, ...] = Field(default=(), repr=False)
     #: path of a stylesheet of the site, loaded on our own pages after ours: for its colours and fonts
     stylesheet: str = Field(default="", pattern=r"^(/[!-~]*)?$")

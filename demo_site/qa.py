@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from starlette.concurrency import run_in_threadpool
@@ -27,6 +27,8 @@ __all__ = ["ROUTES", "Panel", "SignalSwitch"]
 
 #: rows of each kind that the panel shows
 _ROWS: Final = 30
+#: the fields of rows that hold seconds since 1970
+_TIMES: Final = ("hour", "at", "expires")
 #: the cookie by which a browser without Global Privacy Control can play one that has it
 _SIGNAL: Final = "demo_gpc"
 
@@ -127,6 +129,17 @@ def _plain(row: Any) -> Any:
     return row if row is None or isinstance(row, (str, int, float, bool)) else str(row)
 
 
+def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row for people: times written out, lists as words."""
+    shown = dict(row)
+    for key, value in row.items():
+        if key in _TIMES and isinstance(value, (int, float)):
+            shown[key] = datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        elif isinstance(value, list):
+            shown[key] = ", ".join(map(str, value))
+    return shown
+
+
 class SignalSwitch:
     """Plays a browser with Global Privacy Control while a cookie asks for it. Stands outside consentmw.
 
@@ -152,6 +165,10 @@ async def panel(request: Request) -> Response:
     facts = await request.app.state.panel.facts(request)
     standin = request.app.state.panel.standin
     consent = request.scope["consent"]
+    facts["rows"] = {
+        kind: [_readable(row) for row in rows] if isinstance(rows, list) else rows
+        for kind, rows in facts["rows"].items()
+    }
     links = {name: consent.url(page) for name, page in (("notice", ""), ("choices", "choices"), ("locale", "locale"))}
     response = render(
         request,

@@ -32,7 +32,6 @@ HOSTS: Final[Mapping[str, str]] = {
     "googleads.g.doubleclick.net": "Google Ads",
     "www.googleadservices.com": "Google Ads",
     "pagead2.googlesyndication.com": "Google Ads",
-    "static.doubleclick.net": "Google Ads",
     "connect.facebook.net": "Meta Pixel",
     "www.facebook.com": "Meta Pixel",
     "www.clarity.ms": "Microsoft Clarity",
@@ -195,7 +194,7 @@ def _with_cookie(response: Response, name: str, domain: str) -> Response:
 
 def _embed(page: Template, name: str) -> Response:
     pixel, cookie, domain = {
-        "YouTube": ("https://static.doubleclick.net/instream/ad_status.js", "VISITOR_INFO1_LIVE", "youtube.com"),
+        "YouTube": ("https://i.ytimg.com/vi/demoVideo01/hqdefault.jpg", "VISITOR_INFO1_LIVE", "youtube.com"),
         "Vimeo": ("https://i.vimeocdn.com/video/76979871.jpg", "vuid", "vimeo.com"),
         "Google Maps": ("https://maps.googleapis.com/maps/vt", "NID", "google.com"),
     }[name]

@@ -50,7 +50,7 @@
   async function send(form, button) {
     const fields = new URLSearchParams(new FormData(form));
     fields.set(button.name, button.value);
-    const answer = await fetch(form.action, {
+    const answer = await fetch(form.getAttribute("action"), { // form.action is the button of that name
       method: "POST", body: fields, headers: { Accept: "application/json" }, credentials: "same-origin",
     });
     if (!answer.ok) throw new Error(String(answer.status));
@@ -63,6 +63,10 @@
     event.preventDefault();
     try {
       const answer = await send(form, button);
+      if (answer.reload) { // What runs already ends with this page only. Not reload(): it would send a form again.
+        location.replace(location.pathname + location.search);
+        return;
+      }
       const note = doc.createElement("p");
       note.className = "cmw-done";
       note.setAttribute("role", "status");
@@ -77,7 +81,7 @@
       const field = doc.createElement("input");
       field.type = "hidden"; field.name = button.name; field.value = button.value;
       form.append(field);
-      form.submit();
+      HTMLFormElement.prototype.submit.call(form);
     }
   });
 

@@ -143,9 +143,10 @@ def _leaks_in_script(element: Any, values: dict[str, str]) -> Iterator[str]:
 
 
 def _reaches(name: str, value: str) -> bool:
-    if name in ("srcdoc", "values", "to", "from"):
-        code = re.sub(r"\s", "", value).replace('"', "'")
-        return _in_text(value) or any(mark in code for mark in _SIGNATURES)
+    if name == "srcdoc":
+        return bool(leaks(value))
+    if name in ("values", "to", "from"):
+        return _in_text(value)
     if name in ("srcset", "imagesrcset"):
         return any(_goes_there(part.split(" ")[0]) for part in re.split(r",\s+|(?<=[0-9][xw]),", value.strip()))
     if name in ("ping", "attributionsrc"):
@@ -173,7 +174,8 @@ def _in_text(value: str) -> bool:
 
 
 _CRUDE: Final = re.compile(
-    r"<(script|iframe|img|embed|source|video)(?:\s[^<>]*)?\s(?:src|poster)\s*=\s*[\"']?\s*(?:https?:)?//([^\s\"'<>]+)[\"']?(?:\s[^<>\"']*)?>",
+    r"<(script|iframe|img|embed|source|video)(?:\s++(?!src=|poster=)[^\s=<>\"']++(?:=(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>]++))?)*+"
+    r"\s++(?:src|poster)=[\"']?(?:https?:)?//([^\s\"'<>]++)[\"']?(?:\s[^<>\"']*+)?>",
     re.IGNORECASE,
 )
 

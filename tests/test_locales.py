@@ -63,7 +63,7 @@ def test_nothing_is_left_in_english_and_nothing_is_left_over(path: Path) -> None
         strings = message.string if isinstance(message.string, (tuple, list)) else (message.string,)
         translated |= set(ids)
         assert all(strings), f"no translation: {message.id}"
-        for given in strings:
+        for given in map(str, strings):
             assert set(FIELD.findall(given)) == set(FIELD.findall(ids[0])), f"other fields: {message.id}"
     wanted = in_templates() | in_catalogue() | in_code()
     assert wanted - translated == set(), "texts without a translation"

@@ -25,6 +25,7 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from consentmw import ConsentMiddleware
+from consentmw.gate.html import HtmlGate
 
 from .asgi import App, body, header, html, http_scope, request, response, run, status, values, websocket_scope
 from .mounted import KEY, PAGE, choice_cookie, mounted
@@ -362,16 +363,13 @@ async def test_30_our_own_error_costs_no_page_and_runs_nothing_optional(
     def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("ours")
 
-    target = {
+    where: tuple[object, str] = {
         "decide": (site.site, "decide_with"),
         "inserts": (site.pages, "inserts"),
         "record": (site.recorder, "put"),
-        "gate": ("consentmw.gate.html.HtmlGate.feed", None),
+        "gate": (HtmlGate, "feed"),
     }[broken]
-    if target[1] is None:
-        monkeypatch.setattr(target[0], fail)
-    else:
-        monkeypatch.setattr(target[0], target[1], fail)
+    monkeypatch.setattr(*where, fail)
     sent = await run(site, http_scope())
     assert status(sent) == 200
     assert b"<h1>Home</h1>" in body(sent)
@@ -380,8 +378,6 @@ async def test_30_our_own_error_costs_no_page_and_runs_nothing_optional(
 
 
 async def test_30_an_error_midway_still_lets_the_page_out_without_tags(monkeypatch: pytest.MonkeyPatch) -> None:
-    from consentmw.gate.html import HtmlGate
-
     feed = HtmlGate.feed
 
     def fail_later(self: HtmlGate, chunk: bytes) -> bytes:

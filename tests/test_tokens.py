@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from urllib.parse import urlsplit
 
 import pytest
@@ -26,14 +27,8 @@ names = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_
 
 def forged(salt: str, *fields: str, key: str = OLD) -> str:
     """A token signed with our key, holding what our own methods refuse to sign."""
-    signer = TimestampSigner([key], salt=f"consentmw.{salt}", digest_method=_sha256(), key_derivation="hmac")
+    signer = TimestampSigner([key], salt=f"consentmw.{salt}", digest_method=sha256, key_derivation="hmac")
     return signer.sign(base64_encode("\n".join(fields))).decode("ascii")
-
-
-def _sha256() -> object:
-    from hashlib import sha256
-
-    return sha256
 
 
 # -- what is written is read --------------------------------------------------------------------
@@ -102,18 +97,8 @@ def test_any_text_is_refused_and_never_an_error(text: str) -> None:
 
 @pytest.mark.parametrize(
     "hostile",
-    [
-        "",
-        ".",
-        "..",
-        "a.b.c",
-        "\x00",
-        "\ud800",
-        "é" * 50,
-        "A" * 10_000_000,
-        "." * 4096,
-        "a" * 4000 + ".AAAA." + "A" * 43,
-    ],
+    ["", ".", "..", "a.b.c", "\x00", "\ud800", "é" * 50, "A" * 1_000_000, "." * 4096, "a" * 4000 + ".AAAA." + "A" * 43],
+    ids=lambda text: ascii(text[:5]),
 )
 def test_hostile_text_is_refused(hostile: str) -> None:
     with pytest.raises(ForgedToken):
@@ -267,9 +252,12 @@ def test_whatever_is_signed_leads_where_a_parser_agrees(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["a" * 129, "a\nb", "a\x00", "\x7f", "a\u2028b", "\ud800"])
 def test_a_field_that_could_break_a_row_is_refused(text: str) -> None:
-    for sign in (lambda: tokens.pixel(text), lambda: tokens.pixel("", text), lambda: tokens.click("/", text)):
-        with pytest.raises(ValueError, match=r"campaign|recipient"):
-            sign()
+    with pytest.raises(ValueError, match="campaign"):
+        tokens.pixel(text)
+    with pytest.raises(ValueError, match="recipient"):
+        tokens.pixel("", text)
+    with pytest.raises(ValueError, match="link"):
+        tokens.click("/", "", text)
 
 
 def test_the_longest_token_that_is_written_can_be_read() -> None:

@@ -22,6 +22,7 @@ from ..consent import Consent
 from ..purposes import Catalogue
 from .cookies import filter_set_cookie
 from .html import HtmlGate, Rules, Withheld
+from .links import filter_early_hint, filter_links
 
 __all__ = ["GatedResponse", "Inserts", "restore_etag"]
 
@@ -93,6 +94,10 @@ class GatedResponse:
         else:
             # Whatever it is, it came after the start that we may hold; a file's bytes never pass us either.
             await self._release_unread()
+            if kind == "http.response.early_hint" and self._consent.decision.denied:
+                links = list(message.get("links") or ())
+                left = filter_early_hint(links, self._rules)
+                message = message if left == links else {**message, "links": left}
             await self._send(message)
             if kind in ("http.response.pathsend", "http.response.zerocopysend"):
                 self.finished = not message.get("more_body", False)
@@ -102,19 +107,24 @@ class GatedResponse:
         given = message.get("headers") or ()
         headers: list[tuple[bytes, bytes]] = given if isinstance(given, list) else list(given)
         decision = self._consent.decision
-        sets_cookies = False
+        sets_cookies = links = False
         for name, value in headers:
             lower = name.lower()
             if lower == b"content-type":
                 self.html = value.strip().lower().startswith(_HTML)
             elif lower == b"set-cookie":
                 sets_cookies = True
+            elif lower == b"link":
+                links = True
         # A generator is used up by now; anything else goes on as it came.
         changed = not isinstance(given, (list, tuple))
         if sets_cookies and decision.denied:
             headers, dropped = filter_set_cookie(headers, self._catalogue, decision.denied)
             self._consent.dropped_cookies += dropped
             changed = changed or bool(dropped)
+        if links and decision.denied:
+            headers, filtered = filter_links(headers, self._rules)
+            changed = changed or filtered
         if self.html:
             headers = [*_private(headers, decision.state), *self._expire]
             changed = True

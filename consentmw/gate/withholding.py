@@ -89,7 +89,7 @@ _OPENED: Final = re.compile(rb"<!--(?:-?>)?|<!\[cdata\[")
 _COMMENT_END: Final = re.compile(rb"--!?>")
 _CDATA_END: Final = re.compile(rb"\]\]>")
 _CDATA: Final = rb"<!\[cdata\[[^\]]*+(?:\](?!\]>)[^\]]*+)*+\]\]>"
-_OTHER_TAG: Final = rb"<(?!/(?:script|style)[\t\n\f\r />])/?[a-z][^\t\n\f\r />]*+" + REST.pattern
+_OTHER_TAG: Final = rb"<(?!/?(?:script|style)[\t\n\f\r />])/?[a-z][^\t\n\f\r />]*+" + REST.pattern
 #: what stands before the end tag when the code is read as markup, as SVG and MathML read it
 _AS_MARKUP: Final = re.compile(
     rb"(?:[^<]++|" + COMMENT + rb"|" + _CDATA + rb"|" + _OTHER_TAG + rb"|<(?=[^a-z/!?]))*+"
@@ -266,7 +266,7 @@ def _reopened(low: bytes, at: int, end: int) -> bool:
 
 
 def _swallowed(low: bytes, at: int, end: int, limit: int) -> bool:
-    """Whether this code's end tag is part of something else when the code is read as markup."""
+    """Whether this code's end tag ends something else when the code is read as markup."""
     inside = low.find(b"<", at, end) >= 0
     return inside and (match := _AS_MARKUP.match(low, at, limit)) is not None and match.end() != end
 

@@ -41,16 +41,16 @@ class Pages:
         measuring = Measuring(site, renderer)
         showing = Showing(site, renderer)
         self._renderer = renderer
-        self._gpc = files.gpc
+        self._gpc = _read_only(files.gpc)
         self._pages: dict[str, Page] = {
-            "": showing.notice,
+            "": _read_only(showing.notice),
             "choices": choosing.choices,
             "locale": choosing.locale,
-            "receipt": showing.receipt,
-            "state": showing.state,
+            "receipt": _read_only(showing.receipt),
+            "state": _read_only(showing.state),
             "go": measuring.click_through,
             "px": measuring.pixel,
-            "static": files.static,
+            "static": _read_only(files.static),
         }
         self._missing = showing.missing
 
@@ -78,3 +78,13 @@ class Pages:
     def inserts(self, scope: Scope, decision: Decision) -> Inserts:
         """What goes into a document of the application for this visitor."""
         return self._renderer.inserts(self.base(scope), decision, scope)
+
+
+def _read_only(page: Page) -> Page:
+    async def answer(exchange: Exchange) -> None:
+        if exchange.reads:
+            await page(exchange)
+        else:
+            await exchange.refuse_method("GET, HEAD")
+
+    return answer

@@ -33,6 +33,8 @@ logger = logging.getLogger("consentmw")
 _ACTIONS: Final = ("accept", "reject", "save", "withdraw")
 _SURFACES: Final = ("banner", "choices")
 _MOST_RETURN: Final = 2000
+#: kinds of purpose under which rows of a visitor's own are recorded (design: the tiers)
+_MEASURED: Final = ("analytics", "advertising", "email_measurement")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +108,12 @@ class Choosing:
             await self._unproven(exchange, made)
             return
         decision = site.decide_with(visitor, made.choice)
-        if made.before is not None and TIERS.index(decision.tier) < TIERS.index(consent.tier):
-            # Less is allowed than before: what was recorded under the old receipts goes, too.
-            for receipt in {entry.receipt for entry in await run_sync(site.ledger.entries, made.choice.receipt)}:
-                site.recorder.remove(receipt)
+        await self._forget(made, consent, decision)
         headers = [self._cookie(visitor, site.cookie_names(visitor)[0], site.choices.write(made.choice))]
         headers += site.expiries(visitor, decision)
         if "application/json" in visitor.accept:
-            await exchange.json(_for_script(decision, self._renderer.saved(decision)), extra=headers)
+            answer = _for_script(consent.decision, decision, self._renderer.saved(decision))
+            await exchange.json(answer, extra=headers)
         else:
             await exchange.see_other(_return_to(fields, consent.url("choices") + "?saved"), headers)
 
@@ -168,6 +168,25 @@ class Choosing:
 
         await run_sync(append)
 
+    async def _forget(self, made: _Made, consent: Consent, decision: Decision) -> None:
+        """Delete what was recorded under the old receipts, when less is allowed than before."""
+        before = made.before
+        if before is None:
+            return
+        site = self._site
+        measured = {p.key for p in site.catalogue.purposes.values() if p.kind in _MEASURED}
+        # By the choice as well as by the tier: a consent that lapsed has rows, too, and allows nothing any more.
+        lost = before.granted & measured - made.choice.granted
+        if not lost and TIERS.index(decision.tier) >= TIERS.index(consent.tier):
+            return
+        receipts = {before.receipt}
+        try:
+            receipts |= {entry.receipt for entry in await run_sync(site.ledger.entries, before.receipt)}
+        except LedgerError:
+            logger.exception("older receipts could not be looked up; the rows of the last one are deleted")
+        for receipt in receipts:
+            site.recorder.remove(receipt)
+
     async def _unproven(self, exchange: Exchange, made: _Made) -> None:
         """The ledger is down: nothing is granted, but less than before takes effect at once."""
         headers: list[tuple[bytes, bytes]] = []
@@ -176,7 +195,9 @@ class Choosing:
             text = "We could not record your choice just now. It is in force on this device all the same."
             site, visitor = self._site, exchange.visitor
             headers.append(self._cookie(visitor, site.cookie_names(visitor)[0], site.choices.write(made.choice)))
-            headers += site.expiries(visitor, site.decide_with(visitor, made.choice))
+            decision = site.decide_with(visitor, made.choice)
+            headers += site.expiries(visitor, decision)
+            await self._forget(made, exchange.consent, decision)
         await self._problem(exchange, 503, text, headers)
 
     def _cookie(self, visitor: Visitor, name: str, value: str) -> tuple[bytes, bytes]:
@@ -200,7 +221,13 @@ def _return_to(fields: dict[str, str], otherwise: str) -> str:
     return path if plain and path.startswith("/") and path[1:2] not in ("/", "\\") else otherwise
 
 
-def _for_script(decision: Decision, message: str) -> bytes:
-    """What the page's script needs to switch on what was granted, without a second page load."""
+def _for_script(before: Decision, decision: Decision, message: str) -> bytes:
+    """What the page's script needs to switch on what was granted, without a second page load.
+
+    What already runs can't be switched off in a page: then the script has to load it anew.
+    """
     granted = [key for key, verdict in decision.services.items() if verdict.granted]
-    return json_module.dumps({"granted": granted, "signals": signals(decision), "message": message}).encode()
+    reload = bool(decision.denied - before.denied)
+    return json_module.dumps(
+        {"granted": granted, "signals": signals(decision), "message": message, "reload": reload}
+    ).encode()

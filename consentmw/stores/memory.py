@@ -107,8 +107,10 @@ def _storable(row: Sequence[Any]) -> None:
     """Refuse what a database would refuse, so that nothing passes here and fails there. Raises ValueError."""
     for value in row:
         if isinstance(value, str):
-            value.encode("utf-8")
-        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ValueError(f"{value} is no 64-bit integer")
-        elif value is not None and not isinstance(value, (int, float)):
-            raise ValueError(f"a {type(value).__name__} is no value for a column")
+            fits = value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+        elif isinstance(value, int):
+            fits = -(2**63) <= value < 2**63
+        else:
+            fits = value is None or isinstance(value, float)
+        if not fits:
+            raise ValueError(f"a {type(value).__name__} of a row can't be stored")

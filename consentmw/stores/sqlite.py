@@ -245,7 +245,7 @@ def _faults(what: str) -> Iterator[None]:
     try:
         yield
     except (UnicodeError, OverflowError, IntegrityError, DataError, InterfaceError, ProgrammingError) as error:
-        raise ValueError(f"{what}: {_cause(error)}") from error
+        raise ValueError(f"{what}: a value can't be stored: {_cause(error)}") from error
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise StoreError(f"{what}: {_cause(error)}") from error
 

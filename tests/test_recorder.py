@@ -1,0 +1,499 @@
+"""Recording never delays or breaks a request, loses nothing silently, and ends cleanly."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from consentmw.errors import StoreError
+from consentmw.events import Count, Event
+from consentmw.recorder import Recorder
+from consentmw.stores import EventStore
+from consentmw.stores.memory import MemoryStore
+from consentmw.stores.sqlite import SqliteStore
+
+NOW = 1_800_000_000
+COUNT = Count(NOW, "page", "/", "2xx")
+
+
+def event(number: int, receipt: str = "r1") -> Event:
+    return Event(f"id-{number:06d}", NOW, "page", "visit", receipt, "n1", NOW + 86_400, route="/")
+
+
+class Store(MemoryStore):
+    """A memory store that can be told to fail, or to wait, and that notes what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails: BaseException | None = None
+        self.waits: threading.Event | None = None
+        self.asked: list[str] = []
+        self.sizes: list[int] = []
+        self.ended = 0
+
+    def _note(self, what: str) -> None:
+        self.asked.append(what)
+        if self.waits is not None:
+            assert self.waits.wait(20)
+        if self.fails is not None:
+            raise self.fails
+
+    def write(self, counts: Mapping[Count, int], events: Sequence[Event]) -> None:
+        self._note("write")
+        self.sizes.append(sum(counts.values()))
+        super().write(counts, events)
+
+    def erase(self, receipt: str) -> int:
+        self._note("erase")
+        return super().erase(receipt)
+
+    def close(self) -> None:
+        self.ended += 1
+
+    def ids(self) -> list[str]:
+        return sorted(row["id"] for row in self.events(limit=100_000))
+
+    def total(self) -> int:
+        return sum(row["count"] for row in self.counts())
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def make(store: Store) -> Iterator[Callable[..., Recorder]]:
+    made: list[Recorder] = []
+
+    def build(open: Callable[[], EventStore] = lambda: store, **options: float) -> Recorder:  # noqa: A002
+        options.setdefault("interval", 0.01)
+        made.append(Recorder(open, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield build
+    store.fails = store.waits = None
+    for recorder in made:
+        recorder.close(5)
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for another thread; a test that hangs says where."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.002)
+
+
+# -- the usual way ------------------------------------------------------------------------------
+
+
+def test_what_is_put_is_written(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make()
+    assert recorder.put(COUNT, event(1))
+    assert recorder.put(COUNT, None)
+    assert recorder.put(COUNT._replace(route="/b"))
+    assert recorder.flush(5)
+    assert store.ids() == ["id-000001"]
+    assert {row["route"]: row["count"] for row in store.counts()} == {"/": 2, "/b": 1}
+    assert recorder.dropped == {}
+    assert recorder.waiting == 0
+
+
+def test_rows_are_written_without_being_asked(store: Store, make: Callable[..., Recorder]) -> None:
+    make().put(COUNT, event(1))
+    until(lambda: store.ids() == ["id-000001"])
+
+
+def test_a_row_is_completed_before_it_is_stored(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make()
+    recorder.put(
+        COUNT, replace(event(1), _agent="Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0")
+    )
+    assert recorder.flush(20)
+    assert store.events()[0]["browser"] == "Firefox"
+
+
+def test_batches_have_the_size_that_was_set(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make(batch=10, interval=60.0)
+    store.waits = threading.Event()
+    for number in range(35):
+        recorder.put(COUNT, event(number))
+    store.waits.set()
+    assert recorder.flush(5)
+    assert max(store.sizes) == 10
+    assert sum(store.sizes) == 35
+
+
+def test_a_full_batch_does_not_wait_for_the_clock(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make(batch=10, interval=3600.0)
+    for number in range(11):
+        recorder.put(COUNT, event(number))
+    until(lambda: len(store.ids()) >= 10)
+
+
+def test_nothing_is_opened_and_no_thread_runs_before_the_first_row(make: Callable[..., Recorder]) -> None:
+    """Servers fork their workers after the application was made."""
+
+    def open_store() -> EventStore:
+        raise AssertionError("opened")
+
+    before = threading.active_count()
+    recorder = make(open_store)
+    assert recorder.flush(0)
+    assert threading.active_count() == before
+    assert recorder.close(1)
+
+
+def test_many_threads_lose_nothing(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make(capacity=100_000, batch=50)
+
+    def work(start: int) -> None:
+        for number in range(start, start + 1_000):
+            recorder.put(COUNT, event(number))
+
+    threads = [threading.Thread(target=work, args=(n * 1_000,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert recorder.flush(20)
+    assert (store.total(), len(store.ids())) == (4_000, 4_000)
+
+
+# -- a store that fails -------------------------------------------------------------------------
+
+
+def test_rows_wait_for_a_store_that_is_down_and_count_once(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make()
+    store.fails = StoreError("down")
+    for number in range(5):
+        assert recorder.put(COUNT, event(number))
+    until(lambda: store.asked.count("write") >= 3)
+    assert not recorder.flush(0.05)
+    assert recorder.waiting >= 5
+    store.fails = None
+    assert recorder.flush(20)
+    assert (store.total(), len(store.ids())) == (5, 5)
+    assert recorder.dropped == {}
+
+
+def test_a_store_that_can_not_be_opened_yet_is_tried_again(store: Store, make: Callable[..., Recorder]) -> None:
+    """Also when its opener raises what would mean a bad row if the store raised it."""
+    answers: list[Exception] = [StoreError("no disk"), ValueError("no such thing"), OSError("no network")]
+
+    def open_store() -> EventStore:
+        if answers:
+            raise answers.pop()
+        return store
+
+    recorder = make(open_store)
+    recorder.put(COUNT, event(1))
+    assert recorder.flush(20)
+    assert (store.total(), recorder.dropped) == (1, {})
+
+
+def test_the_queue_is_bounded_and_says_what_it_drops(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make(capacity=10)
+    store.fails = StoreError("down")
+    results = [recorder.put(COUNT, event(number)) for number in range(25)]
+    assert results == [True] * 10 + [False] * 15
+    assert recorder.dropped == {"queue full": 15}
+    assert recorder.waiting == 10
+    store.fails = None
+    assert recorder.flush(20)
+    assert store.ids() == [event(n).id for n in range(10)]
+
+
+def test_put_does_not_wait_for_a_store_that_hangs(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make(capacity=50, batch=1)
+    store.waits = threading.Event()
+    recorder.put(COUNT, event(0))
+    until(lambda: store.asked == ["write"])
+    # The writer is inside the store now, and stays there: all of these return all the same.
+    assert [recorder.put(COUNT, event(n)) for n in range(1, 60)].count(True) == 49
+    store.waits.set()
+    assert recorder.flush(20)
+    assert store.total() == 50
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 1_000])
+def test_a_row_that_can_not_be_stored_blocks_nothing(store: Store, make: Callable[..., Recorder], batch: int) -> None:
+    recorder = make(batch=batch)
+    for number in range(20):
+        recorder.put(COUNT, replace(event(number), route="\ud800" if number in (0, 7, 8, 19) else "/"))
+    assert recorder.flush(20)
+    assert store.ids() == [event(n).id for n in range(20) if n not in (0, 7, 8, 19)]
+    assert recorder.dropped == {"unencodable": 4}
+    # A row's counter goes with it; every other counter is there once.
+    assert store.total() == 16
+
+
+def test_an_error_that_nobody_foresaw_keeps_the_rows(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make()
+    store.fails = RuntimeError("a bug in a store")
+    recorder.put(COUNT, event(1))
+    until(lambda: len(store.asked) >= 2)
+    store.fails = None
+    assert recorder.flush(20)
+    assert store.total() == 1
+
+
+def test_put_never_raises_even_where_no_thread_can_start(
+    make: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of an interpreter, or at a limit of threads."""
+
+    def fail(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    recorder = make()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        assert recorder.put(COUNT, event(1)) is False
+        assert recorder.remove("r1") is False
+    assert recorder.dropped["no thread"] >= 1
+    assert recorder.put(COUNT, event(2))
+    assert recorder.flush(20)
+
+
+def test_failures_are_logged_but_do_not_fill_the_log(
+    store: Store, make: Callable[..., Recorder], caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = make(batch=1)
+    with caplog.at_level(logging.DEBUG, "consentmw"):
+        store.fails = StoreError("the disk is full")
+        recorder.put(COUNT, event(1))
+        until(lambda: len(store.asked) >= 4)
+        store.fails = None
+        assert recorder.flush(20)
+    assert [record.name for record in caplog.records] == ["consentmw.recorder"]
+    assert "the disk is full" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_rows_dropped_for_want_of_room_are_logged(
+    store: Store, make: Callable[..., Recorder], caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = make(capacity=10)
+    with caplog.at_level(logging.DEBUG, "consentmw"):
+        store.waits = threading.Event()
+        for number in range(30):
+            recorder.put(COUNT, event(number))
+        store.waits.set()
+        until(lambda: "20 rows were dropped" in caplog.text)
+
+
+# -- withdrawal ---------------------------------------------------------------------------------
+
+
+def test_withdrawal_removes_what_is_queued_and_what_is_written(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make(interval=3600.0)
+    recorder.put(COUNT, event(1, "gone"))
+    recorder.put(COUNT, event(2, "stays"))
+    assert recorder.flush(5)
+    recorder.put(COUNT, event(3, "gone"))
+    assert recorder.remove("gone")
+    recorder.put(COUNT, event(4, "gone"))
+    recorder.put(COUNT, event(5, "stays"))
+    assert recorder.flush(5)
+    assert store.ids() == [event(2).id, event(5).id]
+    assert store.total() == 5
+    recorder.put(COUNT, event(6, "gone"))  # a request that was under way all the time
+    assert recorder.flush(5)
+    assert store.ids() == [event(2).id, event(5).id]
+
+
+def test_withdrawal_waits_for_a_store_that_is_down(store: Store, make: Callable[..., Recorder]) -> None:
+    """It must not be lost, whatever becomes of rows."""
+    recorder = make(capacity=10)
+    recorder.put(COUNT, event(1, "gone"))
+    assert recorder.flush(5)
+    store.fails = StoreError("down")
+    for number in range(2, 30):
+        recorder.put(COUNT, event(number, "gone"))
+    assert recorder.remove("gone")  # though the queue is full
+    assert recorder.remove("gone")
+    until(lambda: len(store.asked) >= 3)
+    store.fails = None
+    assert recorder.flush(20)
+    assert store.ids() == []
+    assert recorder.dropped["withdrawn"] == 10
+
+
+def test_withdrawals_are_bounded_and_the_caller_is_told(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make(capacity=5)
+    store.fails = StoreError("down")
+    results = [recorder.remove(f"receipt-{n}") for n in range(8)]
+    assert results == [True] * 5 + [False] * 3
+    assert recorder.dropped["withdrawal refused"] == 3
+
+
+@pytest.mark.parametrize("hostile", ["", "\ud800", "x" * 10_000])
+def test_a_receipt_of_any_shape_stops_nothing(store: Store, make: Callable[..., Recorder], hostile: str) -> None:
+    recorder = make()
+    assert recorder.remove(hostile)
+    recorder.put(COUNT, event(1, ""))
+    assert recorder.flush(20)
+    assert store.ids() == [event(1).id]
+
+
+def test_in_a_file_the_receipt_s_rows_are_gone_too(tmp_path: Path, make: Callable[..., Recorder]) -> None:
+    recorder = make(lambda: SqliteStore(tmp_path / "events.db"))
+    recorder.put(COUNT, event(1, "gone"))
+    assert recorder.flush(20)
+    recorder.remove("gone")
+    recorder.remove("\ud800")
+    assert recorder.flush(20)
+    assert recorder.store.events() == []
+    assert recorder.close(5)
+
+
+# -- retention ----------------------------------------------------------------------------------
+
+
+def test_expired_rows_are_purged_at_the_start_and_once_a_day(store: Store, make: Callable[..., Recorder]) -> None:
+    clock = [float(NOW)]
+    store.write({}, [replace(event(n), expires=NOW - 1) for n in range(3)])
+    recorder = make(clock=lambda: clock[0])
+    recorder.put(COUNT, event(10))
+    until(lambda: store.ids() == [event(10).id])
+    clock[0] += 86_399  # the row's time is not over yet, and the day neither
+    recorder.put(COUNT, replace(event(11), expires=NOW))
+    assert recorder.flush(5)
+    assert store.ids() == [event(10).id, event(11).id]
+    clock[0] += 2
+    recorder.put(COUNT)
+    until(lambda: store.ids() == [])
+
+
+# -- the end ------------------------------------------------------------------------------------
+
+
+def test_closing_writes_everything_and_may_be_repeated(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make(interval=3600.0, batch=10)
+    for number in range(95):
+        recorder.put(COUNT, event(number))
+    assert recorder.close(20)
+    assert recorder.close(20)
+    assert (store.total(), store.ended) == (95, 1)
+
+
+def test_after_the_end_rows_are_refused_and_counted(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make()
+    recorder.put(COUNT)
+    recorder.close(20)
+    assert recorder.put(COUNT) is False
+    assert recorder.remove("r1") is False
+    assert recorder.dropped == {"closed": 1, "withdrawal refused": 1}
+    assert recorder.flush(0)
+
+
+def test_what_a_failing_store_did_not_take_by_the_end_is_counted(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make()
+    store.fails = StoreError("down")
+    for number in range(7):
+        recorder.put(COUNT, event(number))
+    assert recorder.close(0.1) is False
+    assert recorder.close(0.1) is False
+    assert recorder.dropped == {"store failed at shutdown": 7}
+
+
+def test_a_store_that_hangs_does_not_hold_up_the_end(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make()
+    store.waits = threading.Event()
+    recorder.put(COUNT)
+    until(lambda: store.asked == ["write"])
+    assert recorder.close(0.05) is False
+    assert store.ended == 0  # it is in use
+    store.waits.set()
+
+
+def test_a_store_that_can_not_be_closed_is_no_reason_to_fail(
+    store: Store, make: Callable[..., Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError
+
+    recorder = make()
+    recorder.put(COUNT)
+    monkeypatch.setattr(store, "close", fail)
+    assert recorder.close(20)
+
+
+END = """
+import sys
+from pathlib import Path
+from consentmw.events import Count
+from consentmw.recorder import Recorder
+from consentmw.stores.sqlite import SqliteStore
+recorder = Recorder(lambda: SqliteStore(Path(sys.argv[1])), interval=3600)
+for _ in range(500):
+    recorder.put(Count(0, "page", "/", "2xx"))
+"""
+
+
+def test_an_interpreter_that_ends_writes_what_is_queued(tmp_path: Path) -> None:
+    """Not every server sends lifespan events."""
+    path = tmp_path / "events.db"
+    subprocess.run([sys.executable, "-W", "error", "-c", END, str(path)], check=True, timeout=60)
+    assert counted(path) == 500
+
+
+FORK = (
+    END
+    + """
+import os
+child = os.fork()
+if child == 0:
+    for _ in range(30):
+        recorder.put(Count(0, "page", "/", "2xx"))
+    os._exit(0 if recorder.close(30) else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert recorder.close(30)
+"""
+)
+
+
+def test_a_forked_worker_records_for_itself_and_repeats_nothing(tmp_path: Path) -> None:
+    """The parent's queue is the parent's to write; a child that inherited it would count everything twice."""
+    path = tmp_path / "events.db"
+    subprocess.run([sys.executable, "-c", FORK, str(path)], check=True, timeout=60)
+    assert counted(path) == 530
+
+
+def test_a_killed_process_loses_no_more_than_it_says(tmp_path: Path) -> None:
+    """What was put more than an interval ago is in the store when the process is killed."""
+    path = tmp_path / "events.db"
+    script = (
+        END.replace("interval=3600", "interval=0.05")
+        + """
+import os, signal, time
+until = time.monotonic() + 30
+while recorder.waiting and time.monotonic() < until:
+    time.sleep(0.01)
+for _ in range(40):
+    recorder.put(Count(0, "page", "/late", "2xx"))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], check=False, timeout=60)
+    assert done.returncode == -9
+    assert 500 <= counted(path) <= 540
+
+
+def counted(path: Path) -> int:
+    assert path.stat().st_size > 0
+    store = SqliteStore(path)
+    try:
+        return sum(row["count"] for row in store.counts())
+    finally:
+        store.close()

@@ -1,0 +1,451 @@
+"""Every store keeps the same promises; and what only a file can break."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import fields, replace
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from sqlalchemy import Table
+
+from consentmw.errors import SettingsError, StoreError
+from consentmw.events import EVENT_FIELDS, TIER_FIELDS, Count, Event
+from consentmw.stores import Entry, open_event_store, open_ledger_store, open_store, schema
+from consentmw.stores.memory import MemoryStore
+from consentmw.stores.sqlite import SqliteStore
+
+Store = MemoryStore | SqliteStore
+
+HOUR = 1_800_000_000
+COUNT = Count(HOUR, "page", "/outages", "2xx")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    opened = open_store("memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/events.db")
+    yield opened
+    opened.close()
+
+
+def event(number: int, receipt: str = "", tier: str = "visit", expires: int = HOUR + 86_400) -> Event:
+    made = Event(f"0{number:035d}", HOUR + number, "page", tier, receipt, "n1", expires, _agent="raw")
+    for name in TIER_FIELDS[tier]:
+        setattr(made, name, number if name in ("status", "duration_ms") else f"{name} é 日本")
+    return made
+
+
+def entry(seq: int, last: str, receipt: str = "r1") -> Entry:
+    """A row of a ledger; how its hash is made is the ledger's business."""
+    texts = {field.name: field.name for field in fields(Entry) if field.type == "str"}
+    values = {**texts, "seq": seq, "receipt": receipt, "prev_hash": last, "hash": f"hash {seq}"}
+    return Entry(**values, granted=("analytics",), refused=("sale", "é"), gpc=True)  # type: ignore[arg-type]
+
+
+def ids(store: Store, receipt: str | None = None) -> list[str]:
+    return [row["id"] for row in store.events(receipt)]
+
+
+# -- counters and rows --------------------------------------------------------------------------
+
+
+def test_counters_add_up(store: Store) -> None:
+    store.write({COUNT: 2}, [])
+    store.write({COUNT: 3, COUNT._replace(hour=HOUR + 3600): 1}, [])
+    assert store.counts() == [
+        {**COUNT._replace(hour=HOUR + 3600)._asdict(), "count": 1},
+        {**COUNT._asdict(), "count": 5},
+    ]
+    assert [row["count"] for row in store.counts(since=HOUR + 1)] == [1]
+    assert len(store.counts(limit=1)) == 1
+
+
+@pytest.mark.parametrize("tier", ["coarse", "visit", "person"])
+def test_a_row_comes_back_as_it_was(store: Store, tier: str) -> None:
+    """Every column, no more and no fewer: the raw agent has none."""
+    made = event(1, "r1", tier)
+    store.write({}, [made])
+    assert store.events() == [{name: getattr(made, name) for name in EVENT_FIELDS}]
+
+
+def test_rows_come_newest_first_and_by_receipt(store: Store) -> None:
+    store.write({}, [event(1, "r1"), event(3, "r2"), event(2, "r1")])
+    assert [row["at"] - HOUR for row in store.events()] == [3, 2, 1]
+    assert [row["at"] - HOUR for row in store.events("r1")] == [2, 1]
+    assert [row["at"] - HOUR for row in store.events(limit=1)] == [3]
+
+
+def test_a_replay_counts_once(store: Store) -> None:
+    """Delivery is at least once: the second time a row comes, the first stays."""
+    first = event(1)
+    store.write({}, [first])
+    store.write({}, [replace(first, route="/other"), event(2)])
+    assert [row["route"] for row in store.events()] == [event(2).route, first.route]
+
+
+def test_nothing_is_not_an_error(store: Store) -> None:
+    store.write({}, [])
+    assert (store.counts(), store.events(), store.purge(HOUR), store.erase("r1")) == ([], [], 0, 0)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"route": "\ud800"}, {"status": 2**80}, {"route": object()}, {"route": ("a", "b")}],
+    ids=lambda b: next(iter(b)),
+)
+def test_a_row_that_can_not_be_stored_takes_its_batch_along_and_nothing_else(
+    store: Store, broken: dict[str, object]
+) -> None:
+    """ValueError, not StoreError: trying again would never help. Nothing of the batch is written, not even counters."""
+    with pytest.raises(ValueError, match="can't be stored"):
+        store.write({COUNT: 1}, [event(1), replace(event(2), **broken)])  # type: ignore[arg-type]
+    assert (store.counts(), store.events()) == ([], [])
+    store.write({COUNT: 1}, [event(1)])
+    assert len(ids(store)) == 1
+
+
+def test_a_counter_that_can_not_be_stored_is_refused(store: Store) -> None:
+    with pytest.raises(ValueError, match="can't be stored"):
+        store.write({COUNT: 1, COUNT._replace(route="\ud800"): 1}, [event(1)])
+    assert (store.counts(), store.events()) == ([], [])
+
+
+def test_erasing_takes_the_rows_of_one_receipt_and_leaves_the_counters(store: Store) -> None:
+    store.write({COUNT: 3}, [event(1, "r1"), event(2, "r2"), event(3, "")])
+    assert store.erase("r1") == 1
+    assert ids(store) == [event(3).id, event(2).id]
+    assert store.counts()[0]["count"] == 3
+
+
+def test_a_row_that_comes_after_its_erasure_is_not_written(store: Store) -> None:
+    """It was under way, in this worker or another, when its visitor withdrew; and replays come late."""
+    store.erase("r1")
+    store.write({COUNT: 2}, [event(1, "r1"), event(2, "r2")])
+    assert ids(store) == [event(2).id]
+    assert store.counts()[0]["count"] == 2
+
+
+def test_no_receipt_is_no_one_s_receipt(store: Store) -> None:
+    """Rows without a receipt belong to many visitors; an empty text must not erase them."""
+    store.write({}, [event(1, "")])
+    assert store.erase("") == 0
+    store.write({}, [event(2, "")])
+    assert len(ids(store)) == 2
+
+
+@pytest.mark.parametrize("hostile", ["' OR 1=1 --", "%", "_", "r1\x00", '"; DROP TABLE events'])
+def test_a_receipt_is_a_value_and_never_a_pattern(store: Store, hostile: str) -> None:
+    store.write({}, [event(1, "r1")])
+    assert store.erase(hostile) == 0
+    assert store.events(hostile) == []
+    assert len(ids(store)) == 1
+
+
+def test_expired_rows_are_purged_a_few_at_a_time(store: Store) -> None:
+    store.write({COUNT: 5}, [event(n, expires=HOUR + n) for n in range(5)])
+    assert store.purge(HOUR + 2, limit=2) == 2
+    assert store.purge(HOUR + 2, limit=2) == 1
+    assert store.purge(HOUR + 2, limit=2) == 0
+    assert ids(store) == [event(4).id, event(3).id]
+    assert store.counts()[0]["count"] == 5
+
+
+def test_threads_may_write_and_read_at_once(store: Store) -> None:
+    failures: list[BaseException] = []
+
+    def work(start: int) -> None:
+        try:
+            for number in range(start, start + 20):
+                store.write({COUNT: 1}, [event(number)])
+                store.counts()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [Thread(target=work, args=(n * 100,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert (store.counts()[0]["count"], len(ids(store))) == (80, 80)
+
+
+# -- ledger -------------------------------------------------------------------------------------
+
+
+def test_the_ledger_gives_each_row_its_number_and_the_hash_before(store: Store) -> None:
+    assert store.head() == (0, "")
+    made = [store.append(entry) for _ in range(3)]
+    assert [(e.seq, e.prev_hash) for e in made] == [(1, ""), (2, "hash 1"), (3, "hash 2")]
+    assert list(store.all()) == made
+    assert store.head() == (3, "hash 3")
+
+
+def test_the_ledger_finds_the_rows_of_a_receipt(store: Store) -> None:
+    for receipt in ("r1", "r2", "r1"):
+        store.append(lambda seq, last, receipt=receipt: entry(seq, last, receipt))  # type: ignore[misc]
+    assert [e.seq for e in store.entries("r1")] == [1, 3]
+    assert store.entries("nobody") == []
+
+
+def test_a_link_that_fails_leaves_nothing(store: Store) -> None:
+    def fail(seq: int, last: str) -> Entry:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        store.append(fail)
+    assert store.append(entry).seq == 1
+    assert store.head() == (1, "hash 1")
+
+
+def test_many_rows_are_read_in_order(store: Store) -> None:
+    """More than one page of the reader."""
+    for _ in range(1_001):
+        store.append(entry)
+    assert [e.seq for e in store.all()] == list(range(1, 1_002))
+
+
+# -- which store a setting names ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "sqlite:",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:///a.db?mode=ro",
+        "sqlite:///a\x00b",
+        "memory",
+    ],
+)
+def test_a_setting_that_names_no_store_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="sqlite:///relative"):
+        open_store(url)
+
+
+def test_the_refusal_does_not_show_a_password() -> None:
+    with pytest.raises(SettingsError) as caught:
+        open_store("postgresql://web:hunter2@db.example/consent")
+    assert "hunter2" not in str(caught.value)
+    assert "postgresql" in str(caught.value)
+
+
+def test_three_slashes_are_relative_and_four_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    open_event_store("sqlite:///a.db").close()
+    open_ledger_store(f"sqlite:///{tmp_path}/deep/er/b.db").close()
+    assert (tmp_path / "a.db").is_file()
+    assert (tmp_path / "deep" / "er" / "b.db").is_file()
+
+
+def test_importing_the_rooms_loads_no_database() -> None:
+    script = "import sys, consentmw.recorder, consentmw.ledger, consentmw.stores; print('sqlalchemy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [
+        (schema.events, EVENT_FIELDS),
+        (schema.counts, (*Count._fields, "count")),
+        (schema.ledger, tuple(field.name for field in fields(Entry))),
+    ],
+    ids=["events", "counts", "ledger"],
+)
+def test_the_tables_have_the_fields_of_the_rows(table: Table, columns: tuple[str, ...]) -> None:
+    assert tuple(table.c.keys()) == columns
+
+
+# -- memory -------------------------------------------------------------------------------------
+
+
+def test_memory_is_bounded_and_its_ledger_refuses_rather_than_forgets() -> None:
+    store = MemoryStore(limit=3)
+    for number in range(10):
+        store.write({COUNT._replace(route=f"/{number}"): 1}, [event(number, f"r{number}")])
+        store.erase(f"other {number}")
+    assert ids(store) == [event(n).id for n in (9, 8, 7)]
+    assert len(store.counts()) == 3
+    for _ in range(3):
+        store.append(entry)
+    with pytest.raises(StoreError):
+        store.append(entry)
+    assert store.head()[0] == 3
+
+
+# -- a file -------------------------------------------------------------------------------------
+
+
+def sqlite(path: Path, wait: float = 5.0) -> SqliteStore:
+    return SqliteStore(path, wait=wait)
+
+
+def test_files_and_folders_are_for_their_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "events.db"
+    previous = os.umask(0)
+    try:
+        store = sqlite(path)
+        store.write({COUNT: 1}, [])
+        modes = {
+            p.name: stat.S_IMODE(p.stat().st_mode) for p in [*path.parent.iterdir(), path.parent, path.parent.parent]
+        }
+    finally:
+        os.umask(previous)
+    store.close()
+    assert modes == {"events.db": 0o600, "events.db-wal": 0o600, "events.db-shm": 0o600, "deep": 0o700, "new": 0o700}
+
+
+def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        store = sqlite(tmp_path / "events.db")
+        store.write({COUNT: 1}, [event(1, "r1")])
+        store.append(entry)
+        store.close()
+    store = sqlite(tmp_path / "events.db")
+    assert (store.counts()[0]["count"], len(ids(store)), store.head()) == (2, 1, (2, "hash 2"))
+    store.close()
+
+
+def test_every_change_is_on_the_disk_when_it_returns(tmp_path: Path) -> None:
+    """Write-ahead log, synchronised at each commit: power may fail right after."""
+    store = sqlite(tmp_path / "events.db")
+    with store._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    store.close()
+
+
+def edit(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        for statement in statements:
+            database.execute(statement)
+
+
+@pytest.mark.parametrize("found", ["2", "", "x", "-1"])
+def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path, found: str) -> None:
+    path = tmp_path / "events.db"
+    sqlite(path).close()
+    edit(path, f"UPDATE meta SET value = '{found}' WHERE key = 'schema'")
+    with pytest.raises(StoreError, match="update consentmw first"):
+        sqlite(path)
+
+
+def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    edit(path, "CREATE TABLE orders (id)")
+    with pytest.raises(StoreError, match="somebody else"):
+        sqlite(path)
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("orders",)]
+
+
+def test_what_is_no_database_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but somebody's notes " * 50)
+    with pytest.raises(StoreError, match="not a database"):
+        sqlite(path)
+    assert path.read_text().startswith("not a database")
+
+
+@pytest.mark.parametrize("path", ["/dev/null/x/events.db", "/proc/nowhere/events.db"])
+def test_a_place_that_takes_no_file_is_a_store_error(path: str) -> None:
+    with pytest.raises(StoreError, match="can't be opened"):
+        sqlite(Path(path))
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="can't be opened"):
+        sqlite(tmp_path)
+
+
+ACTIONS: list[Callable[[SqliteStore], object]] = [
+    lambda store: store.write({COUNT: 1}, [event(1)]),
+    lambda store: store.erase("r1"),
+    lambda store: store.purge(HOUR),
+    lambda store: store.append(entry),
+]
+NAMES = ["write", "erase", "purge", "append"]
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=NAMES)
+def test_a_locked_file_is_a_store_error_and_later_none(tmp_path: Path, action: Callable[[SqliteStore], object]) -> None:
+    path = tmp_path / "events.db"
+    store = sqlite(path, wait=0.05)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked"):
+            action(store)
+        store.counts()  # reading goes on
+        other.execute("ROLLBACK")
+    action(store)
+    store.close()
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=NAMES)
+def test_a_closed_store_says_so(tmp_path: Path, action: Callable[[SqliteStore], object]) -> None:
+    store = sqlite(tmp_path / "events.db")
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        action(store)
+
+
+def test_an_error_shows_no_row(tmp_path: Path) -> None:
+    """Messages go to logs, and logs are not where rows belong."""
+    path = tmp_path / "events.db"
+    store = sqlite(path)
+    edit(path, "DROP TABLE events")
+    with pytest.raises((StoreError, ValueError)) as caught:
+        store.write({}, [replace(event(1), recipient="customer:4711")])
+    assert "4711" not in str(caught.value)
+    store.close()
+
+
+def test_parent_and_forked_child_write_to_one_file(tmp_path: Path) -> None:
+    """Servers fork their workers after the application was made; a connection must not be shared."""
+    script = """
+import os, sys
+from pathlib import Path
+from consentmw.events import Count
+from consentmw.stores.sqlite import SqliteStore
+store = SqliteStore(Path(sys.argv[1]))
+count = Count(0, "page", "/", "2xx")
+store.write({count: 1}, [])
+child = os.fork()
+for _ in range(50):
+    store.write({count: 1}, [])
+if child == 0:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert store.counts()[0]["count"] == 101, store.counts()
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", script, str(tmp_path / "events.db")], check=True, timeout=60)
+
+
+def test_processes_may_open_and_write_a_new_file_at_once(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from consentmw.events import Count
+from consentmw.stores.sqlite import SqliteStore
+store = SqliteStore(Path(sys.argv[1]), wait=30)
+for _ in range(25):
+    store.write({Count(0, "page", "/", "2xx"): 1}, [])
+"""
+    path = tmp_path / "events.db"
+    workers = [subprocess.Popen([sys.executable, "-c", script, str(path)]) for _ in range(4)]
+    assert [worker.wait(60) for worker in workers] == [0] * 4
+    store = sqlite(path)
+    assert store.counts()[0]["count"] == 100
+    store.close()
