@@ -45,8 +45,12 @@ def _root(
 @_app.command()
 def check(path: SettingsFile) -> None:
     """Say whether these settings can be used, and what they mean."""
-    site = Site(_load(path))
-    settings = site.settings
+    settings = _load(path)
+    try:
+        site = Site(settings)
+    except ConsentError as error:
+        typer.echo(f"{path}: {error}", err=True)
+        raise typer.Exit(1) from error
     typer.echo(f"{path}: good")
     typer.echo(f"  {settings.site_name}, pages under {settings.prefix}, store {settings.store}")
     for purpose in site.catalogue.purposes.values():

@@ -92,7 +92,7 @@ class ConsentMiddleware:
             self.site.catalogue,
             verdict.rules,
             inserts=lambda: self._inserts(scope, decision),
-            expire=verdict.expire,
+            extra=verdict.extra,
             head=scope["method"] == "HEAD",
             revalidates=visitor.revalidates and restore_etag(scope, decision.state),
         )

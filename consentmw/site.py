@@ -49,8 +49,8 @@ class Verdict:
 
     decision: Decision
     rules: Rules
-    #: Set-Cookie lines for HTML answers
-    expire: tuple[tuple[bytes, bytes], ...]
+    #: more headers for HTML answers: cookies that have to go, and in debug the reasons
+    extra: tuple[tuple[bytes, bytes], ...]
 
 
 class Site:
@@ -142,7 +142,8 @@ class Site:
 
     def _verdict(self, visitor: Visitor) -> Verdict:
         decision = self.decide_with(visitor, self.choice(visitor))
-        return Verdict(decision, self.rules(decision.denied), self.expiries(visitor, decision))
+        extra = self.expiries(visitor, decision) + (_reasons(decision) if self.settings.debug else ())
+        return Verdict(decision, self.rules(decision.denied), extra)
 
     def expiries(self, visitor: Visitor, decision: Decision) -> tuple[tuple[bytes, bytes], ...]:
         """Set-Cookie lines that remove what the browser still holds of services that may not run."""
@@ -174,3 +175,10 @@ class Site:
         """Write what is queued and close the stores; for an orderly shutdown."""
         await run_sync(self.recorder.close)
         await run_sync(self.ledger.close)
+
+
+def _reasons(decision: Decision) -> tuple[tuple[bytes, bytes], ...]:
+    """A header that says what was decided and why, for whoever develops the site."""
+    said = [f"{key}={'yes' if v.granted else 'no'} ({v.reason})" for key, v in decision.purposes.items()]
+    text = f"{decision.regime}, {decision.tier}; " + ", ".join(said)
+    return ((b"x-consentmw", text.encode("ascii", "replace")),)

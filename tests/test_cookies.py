@@ -20,7 +20,15 @@ def lines(pairs: list[tuple[bytes, bytes]]) -> list[str]:
 
 @pytest.mark.parametrize(
     "line",
-    [b"_ga=1", b" _ga =1", b"_ga", b"_ga=1; HttpOnly; Domain=site.example", b"_ga_ABC=GS2.1", b"_gcl_au=1", b"_fbp=fb.1"],
+    [
+        b"_ga=1",
+        b" _ga =1",
+        b"_ga",
+        b"_ga=1; HttpOnly; Domain=site.example",
+        b"_ga_ABC=GS2.1",
+        b"_gcl_au=1",
+        b"_fbp=fb.1",
+    ],
 )
 def test_a_denied_services_cookie_is_not_set_however_it_is_written(line: bytes) -> None:
     kept, dropped = filter_set_cookie([(b"Set-Cookie", line), (b"x-other", b"1")], CATALOGUE, EVERYTHING)

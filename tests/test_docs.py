@@ -24,8 +24,11 @@ def test_every_option_is_documented_and_no_other() -> None:
     assert named == set(Settings.model_fields)
 
 
-def test_the_reference_example_names_only_options_that_exist() -> None:
-    assert Settings.load(ROOT / "demo_site" / "consent.toml").debug
+def test_the_reference_example_names_every_option_and_works() -> None:
+    path = ROOT / "demo_site" / "consent.toml"
+    named = set(re.findall(r"^(?:# )?\[?([a-z_]+)(?:\.\w+\]| = )", path.read_text("utf-8"), re.MULTILINE))
+    assert set(Settings.model_fields) - named == {"secret_keys"}
+    assert Settings.load(path).debug
 
 
 @pytest.mark.parametrize("page", ["choices", "locale", "receipt", "state", "px", "go", "static"])

@@ -408,7 +408,7 @@ def test_inserts_find_their_places(html: str, expected: str) -> None:
             assert gate_in_chunks(html.encode(), [size], rules, **inserts).decode() == expected
 
 
-@pytest.mark.parametrize("wanted", product((False, True), repeat=3))
+@pytest.mark.parametrize("wanted", list(product((False, True), repeat=3)))
 def test_each_insert_stands_alone(wanted: tuple[bool, bool, bool]) -> None:
     """Leaving one out moves none of the others."""
     head, body, foot = (text if want else "" for text, want in zip((H, B, F), wanted, strict=True))
@@ -510,12 +510,12 @@ def test_long_code_is_judged_by_its_first_128_kilobytes() -> None:
         "<img src=data:image/png;base64,", "<meta content=a.b ", "<a x=\"",
     ],
 )  # fmt: skip
-def test_a_megabyte_of_nonsense_costs_what_a_megabyte_costs(piece: str) -> None:
+def test_nonsense_costs_no_more_than_its_length(piece: str) -> None:
     """Were any of these searched in quadratic time, this test would run for minutes, or hours.
 
     The pieces open what never closes, so that each could be read to the end of the page.
     """
-    html = (piece * (1_000_000 // len(piece) + 1)).encode()
+    html = (piece * (500_000 // len(piece) + 1)).encode()
     whole = HtmlGate(RULES, **INSERTS)
     out = whole.feed(html) + whole.close()
     assert len(out) >= len(html)

@@ -58,7 +58,9 @@ def carried(sent: list[Message]) -> tuple[str, str]:
         ([("action", "reject"), ("purpose", "advertising")], set(), "refused"),
     ],
 )
-async def test_a_choice_grants_what_was_asked_for_and_is_on_record(fields: Fields, granted: set[str], event: str) -> None:
+async def test_a_choice_grants_what_was_asked_for_and_is_on_record(
+    fields: Fields, granted: set[str], event: str
+) -> None:
     site = mounted(App())
     sent = await choose(site, fields)
     assert status(sent) == 303
@@ -140,7 +142,9 @@ async def test_without_proof_a_refusal_counts_all_the_same(monkeypatch: pytest.M
 
 
 # -- withdrawing -----------------------------------------------------------------------------------
-@pytest.mark.parametrize("fields", [{"action": "withdraw"}, {"action": "reject"}, {"action": "save", "purpose": "media"}])
+@pytest.mark.parametrize(
+    "fields", [{"action": "withdraw"}, {"action": "reject"}, {"action": "save", "purpose": "media"}]
+)
 async def test_a_withdrawal_deletes_the_rows_and_expires_the_cookies(fields: dict[str, str]) -> None:
     site = mounted(App(*html(PAGE)))
     yes = carried(await choose(site, {"action": "accept"}))
@@ -473,7 +477,7 @@ async def test_forms_say_which_methods_they_take(path: str) -> None:
 @pytest.mark.parametrize("path", [f"/privacy{path}" for path in PATHS] + ["/.well-known/gpc.json", "/privacy/state"])
 async def test_head_of_our_pages_is_get_without_a_body(path: str) -> None:
     site = mounted(App())
-    head, get = (await run(site, http_scope(path, method)) for method in ("HEAD", "GET"))
+    head, get = [await run(site, http_scope(path, method)) for method in ("HEAD", "GET")]
     assert body(head) == b""
     assert headers(head) == headers(get)
 

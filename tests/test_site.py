@@ -132,10 +132,22 @@ def test_memory_does_not_grow_with_visitors() -> None:
 def test_what_the_browser_still_holds_of_a_denied_service_is_in_the_verdict() -> None:
     s = site()
     left = ("cookie", "_ga=1; mine=1; _fbp=2")
-    assert {line.partition(b"=")[0] for _, line in s.verdict(visitor(left)).expire} == {b"_ga", b"_fbp"}
-    held = s.verdict(visitor(left, chosen(s, "analytics"))).expire
-    assert {line.partition(b"=")[0] for _, line in held} == {b"_fbp"}
-    assert s.verdict(visitor(("cookie", "mine=1"))).expire == ()
+    assert expired(s, left) == {b"_ga", b"_fbp"}
+    assert expired(s, left, chosen(s, "analytics")) == {b"_fbp"}
+    assert expired(s, ("cookie", "mine=1")) == set()
+
+
+def expired(s: Site, *headers: tuple[str, str]) -> set[bytes]:
+    """Names of the cookies that this visitor's HTML answers expire."""
+    extra = s.verdict(visitor(*headers)).extra
+    return {line.partition(b"=")[0] for name, line in extra if name == b"set-cookie"}
+
+
+def test_in_debug_the_reasons_are_in_a_header() -> None:
+    told = dict(site().verdict(visitor()).extra)[b"x-consentmw"]
+    assert told.startswith(b"strict, count; ")
+    assert b"analytics=no (no choice)" in told
+    assert site(debug=False).verdict(visitor()).extra == ()
 
 
 def test_a_stated_language_and_region_beat_the_browsers() -> None:

@@ -42,12 +42,9 @@ _BOGUS_END: Final = re.compile(rb">")
 #: ends of a value, by its first byte; an unquoted one ends before white space
 _VALUE_ENDS: Final = {b'"': re.compile(rb'"'), b"'": re.compile(rb"'")}
 _UNQUOTED_END: Final = re.compile(rb"(?=[\t\n\f\r >])")
-_RAW_ENDS: Final = {
-    name: re.compile(rb"(?=</" + name + AFTER_NAME + rb")")
-    for name in (*_RAW.split(b"|"), b"template")
-    if name != b"plaintext"
-}
-_NEVER: Final = re.compile(rb"(?!)")
+_RAW_ENDS: Final = {name: re.compile(rb"(?=</" + name + AFTER_NAME + rb")") for name in _RAW.split(b"|")}
+#: nothing ends plaintext
+_RAW_ENDS[b"plaintext"] = re.compile(rb"(?!)")
 
 #: elements that a head may hold; the start of any other begins the body
 _IN_HEAD: Final = frozenset(
@@ -185,7 +182,7 @@ class Places:
                 self.done = True
                 return at
             self._stage = "head"
-        if name.endswith(b"template"):
+        if name in (b"template", b"/template"):
             self._templates = max(0, self._templates + (-1 if name.startswith(b"/") else 1))
         elif self._stage == "head" and not self._templates:
             self._tag_in_head(name, offset, edits)

@@ -51,7 +51,7 @@ class GatedResponse:
     """Wraps ``send`` for one response of the application."""
 
     __slots__ = (
-        "_catalogue", "_consent", "_decoder", "_expire", "_gate", "_head", "_held", "_inserts", "_revalidates",
+        "_catalogue", "_consent", "_decoder", "_extra", "_gate", "_head", "_held", "_inserts", "_revalidates",
         "_rules", "_send", "finished", "html", "status",
     )  # fmt: skip
 
@@ -63,7 +63,7 @@ class GatedResponse:
         rules: Rules,
         *,
         inserts: Callable[[], Inserts],
-        expire: Sequence[tuple[bytes, bytes]],
+        extra: Sequence[tuple[bytes, bytes]],
         head: bool,
         revalidates: bool,
     ) -> None:
@@ -72,12 +72,13 @@ class GatedResponse:
         self._catalogue = catalogue
         self._rules = rules
         self._inserts = inserts
-        self._expire = expire
+        self._extra = extra
         self._head = head
         self._revalidates = revalidates
         self._held: MutableMapping[str, Any] | None = None
         self._gate: HtmlGate | _Blunt | None = None
         self._decoder: Any = None
+        self._damaged = False
         #: what the access log wants to know; 0 until the application answered
         self.status = 0
         self.html = False
@@ -126,7 +127,7 @@ class GatedResponse:
             headers, filtered = filter_links(headers, self._rules)
             changed = changed or filtered
         if self.html:
-            headers = [*_private(headers, decision.state), *self._expire]
+            headers = [*_private(headers, decision.state), *self._extra]
             changed = True
             if self._head:
                 # A GET would carry another length; HEAD may leave it out (RFC 9110 9.3.2).
@@ -209,7 +210,7 @@ class GatedResponse:
         gate = self._gate
         assert gate is not None  # noqa: S101 - the caller asked; the type checker has to know
         if self._decoder is not None:
-            body = self._decoder.decompress(body) + (self._decoder.flush() if last else b"")
+            body = self._inflate(body, last)
         try:
             out = gate.feed(body)
             return out + gate.close() if last else out
@@ -218,6 +219,16 @@ class GatedResponse:
             logger.exception("a page could not be rewritten to its end; the rest goes out without loading tags")
             self._gate = blunt = _Blunt()
             return blunt.feed(body) + (blunt.close() if last else b"")
+
+    def _inflate(self, body: bytes, last: bool) -> bytes:
+        """More of a compressed page; nothing from where it is damaged on, as in a browser."""
+        try:
+            return bytes(self._decoder.decompress(body) + (self._decoder.flush() if last else b""))
+        except zlib.error:
+            if not self._damaged:
+                logger.exception("a compressed page is damaged; it ends where it can't be read on")
+            self._damaged = True
+            return b""
 
     async def _release_unread(self) -> None:
         if self._held is not None:
@@ -257,20 +268,19 @@ class _Blunt:
 def _private(headers: Sequence[tuple[bytes, bytes]], state: str) -> list[tuple[bytes, bytes]]:
     """Headers of a page written for one visitor: no shared cache keeps it, no 304 mixes two consent states."""
     kept: list[tuple[bytes, bytes]] = []
-    control = b"private, no-cache"
+    words: set[bytes] = set()
     for name, value in headers:
         lower = name.lower()
         if lower == b"cache-control":
-            # What the application forbids stays forbidden; what it would share is shared no more.
-            words = {word.strip().lower() for word in value.split(b",")}
-            extra = [word for word in (b"no-store", b"no-transform", b"must-revalidate") if word in words]
-            control = b", ".join([b"private", b"no-cache", *extra])
+            words |= {word.strip().lower() for word in value.split(b",")}
         elif lower == b"etag":
             kept.append((name, _state_etag(value, state)))
         elif lower not in (b"last-modified", b"accept-ranges", b"expires"):
             # By date alone a browser could revalidate another state's page; ranges would be of other bytes.
             kept.append((name, value))
-    kept.append((b"cache-control", control))
+    # What the application forbids, on whichever line, stays forbidden; what it would share is shared no more.
+    extra = [word for word in (b"no-store", b"no-transform", b"must-revalidate") if word in words]
+    kept.append((b"cache-control", b", ".join([b"private", b"no-cache", *extra])))
     return kept
 
 

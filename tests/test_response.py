@@ -1,0 +1,216 @@
+"""One response on its way out: every byte counts, whatever the application sends and in whatever pieces.
+
+What the forty pitfalls cover is not repeated here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.types import Message
+
+from .asgi import App, Header, body, cookies, header, html, http_scope, response, run, status, values
+from .mounted import PAGE, choice_cookie, mounted
+
+SEALED = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+
+
+async def sent_for(*chunks: bytes, headers: Sequence[Header] = ()) -> list[Message]:
+    """What a new visitor gets when the application sends this page."""
+    return await run(mounted(App(*html(*chunks, headers=headers))), http_scope())
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[a:b] for a, b in pairwise(edges)]
+
+
+@pytest.mark.parametrize(
+    ("coding", "pack"),
+    [
+        ("gzip", gzip.compress),
+        ("x-gzip", gzip.compress),
+        ("GZIP", gzip.compress),
+        ("deflate", zlib.compress),
+        ("identity", bytes),
+    ],
+)
+@given(cuts=st.lists(st.integers(0, 2000), max_size=5))
+async def test_a_compressed_page_is_read_in_any_pieces(
+    coding: str, pack: Callable[[bytes], bytes], cuts: list[int]
+) -> None:
+    sent = await sent_for(*pieces(pack(PAGE), cuts), headers=[("content-encoding", coding)])
+    assert body(sent) == body(await sent_for(PAGE))
+    assert header(sent, "content-encoding") is None
+
+
+@given(garbage=st.binary(max_size=300))
+async def test_a_page_that_says_it_is_compressed_and_is_not_goes_out_sealed(garbage: bytes) -> None:
+    """Nothing of it can be read, so the browser's own gate has to hold; and no error reaches the visitor."""
+    sent = await sent_for(b"\x00" + garbage, headers=[("content-encoding", "gzip")])
+    assert status(sent) == 200
+    assert header(sent, "content-security-policy") == SEALED or body(sent) == b""
+
+
+async def test_a_compressed_page_that_is_damaged_later_on_ends_there() -> None:
+    """The headers are gone by then; the application must not be hit by an error about its own bytes."""
+    packed = gzip.compress(PAGE + bytes(range(256)) * 20)
+    middle = len(packed) // 2
+    damaged = [packed[:middle], b"\xff" * 60, packed[middle:], b""]
+    sent = await sent_for(*damaged, headers=[("content-encoding", "gzip")])
+    assert body(sent).startswith(b"<!doctype html>")
+    assert not sent[-1].get("more_body")
+    assert b'<iframe src="https://www.youtube.com' not in body(sent)
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"),
+    [
+        ("text/html; charset=UTF-16", b"<\0h\0"),
+        ("text/html", b"\xff\xfe<\0h\0"),
+        ("text/html", b"\xfe\xff\0<"),
+        ("text/html; charset=iso-2022-jp", b"<h"),
+    ],
+)
+async def test_text_in_an_encoding_we_cannot_scan_is_sealed_and_untouched(kind: str, start: bytes) -> None:
+    given_messages = response(start + PAGE, headers=[("content-type", kind)])
+    sent = await run(mounted(App(*given_messages)), http_scope())
+    assert header(sent, "content-security-policy") == SEALED
+    assert body(sent) == start + PAGE
+
+
+async def test_a_page_under_a_seal_keeps_the_sites_own_policy_too() -> None:
+    """Policies add up; ours never loosens theirs."""
+    sent = await sent_for(
+        PAGE, headers=[("cache-control", "no-transform"), ("content-security-policy", "script-src 'none'")]
+    )
+    assert values(sent, "content-security-policy") == ["script-src 'none'", SEALED]
+
+
+async def test_who_allowed_everything_gets_no_seal() -> None:
+    site = mounted(App(*html(PAGE, headers=[("cache-control", "no-transform")])))
+    everything = [("cookie", choice_cookie(site, *site.site.catalogue.purposes))]
+    assert header(await run(site, http_scope(headers=everything)), "content-security-policy") is None
+
+
+@pytest.mark.parametrize(
+    ("given_control", "expected"),
+    [
+        ("public, max-age=600", {"private"}),
+        ("no-store", {"private", "no-store"}),
+        ("No-Store, Must-Revalidate", {"private", "no-store", "must-revalidate"}),
+        ("s-maxage=60, immutable, stale-while-revalidate=60", {"private"}),
+        ("", {"private"}),
+    ],
+)
+async def test_a_page_for_one_visitor_is_kept_by_no_shared_cache(given_control: str, expected: set[str]) -> None:
+    sent = await sent_for(PAGE, headers=[("cache-control", given_control)])
+    words = {word.strip() for word in (header(sent, "cache-control") or "").split(",")}
+    assert expected <= words
+    assert not words & {"public", "immutable"}
+    assert not any(word.startswith(("max-age", "s-maxage", "stale")) for word in words)
+
+
+async def test_repeated_cache_control_lines_become_one_that_holds_what_all_forbade() -> None:
+    sent = await sent_for(PAGE, headers=[("cache-control", "no-store"), ("cache-control", "max-age=60")])
+    assert "no-store" in (header(sent, "cache-control") or "")
+
+
+async def test_dates_and_ranges_that_a_browser_could_revalidate_by_are_gone() -> None:
+    """By date alone, a 304 would carry one consent state's page into another."""
+    sent = await sent_for(
+        PAGE, headers=[("last-modified", "Mon, 01 Jan 2029 00:00:00 GMT"), ("expires", "0"), ("accept-ranges", "bytes")]
+    )
+    assert [header(sent, name) for name in ("last-modified", "expires", "accept-ranges")] == [None, None, None]
+
+
+ETAGS = ['"a"', 'W/"a"', '""', '"a~b"', "bare", '"\xff"']
+
+
+@pytest.mark.parametrize("tag", ETAGS)
+async def test_an_etag_comes_back_to_the_application_as_it_gave_it(tag: str) -> None:
+    app = App(*html(PAGE, headers=[("etag", tag)]))
+    site = mounted(app)
+    ours = header(await run(site, http_scope()), "etag") or ""
+    await run(site, http_scope(headers=[("if-none-match", ours)]))
+    back = dict(app.scope["headers"])[b"if-none-match"].decode("latin-1")
+    opaque = tag.removeprefix("W/").strip('"')
+    assert f'"{opaque}"' in [part.strip() for part in back.split(",")]
+
+
+@given(st.text('"W/~,* ab0é', max_size=60))
+async def test_no_if_none_match_breaks_a_page(value: str) -> None:
+    app = App(*html(PAGE, headers=[("etag", '"a"')]))
+    sent = await run(mounted(app), http_scope(headers=[("if-none-match", value)]))
+    assert status(sent) == 200
+    assert b'id="consentmw"' in body(sent)
+
+
+async def test_a_tag_of_another_state_between_others_is_taken_out_alone() -> None:
+    app = App(*html(PAGE, headers=[("etag", '"a"')]))
+    site = mounted(app)
+    mine = header(await run(site, http_scope()), "etag")
+    await run(site, http_scope(headers=[("if-none-match", f'"plain", W/"a~000000000000", {mine}')]))
+    back = dict(app.scope["headers"])[b"if-none-match"].decode()
+    assert "~" not in back
+    assert '"plain"' in back
+    assert '"a"' in back
+
+
+async def test_cookies_left_in_the_browser_are_expired_by_any_page_of_the_site() -> None:
+    """Set before there was a consentmw, or by a script a second before the withdrawal: the next page ends them."""
+    headers: list[Header] = [("cookie", "_ga=1; _ga_X=2; session=3"), ("host", "www.utility.example")]
+    site = mounted(App(*html(PAGE, headers=[("set-cookie", "session=4")])))
+    sent = await run(site, http_scope(headers=headers))
+    gone = [line for line in values(sent, "set-cookie") if "Max-Age=0" in line]
+    assert {line.partition("=")[0] for line in gone} == {"_ga", "_ga_X"}
+    assert any("Domain=utility.example" in line for line in gone)
+    assert cookies(sent)["session"] == "4"
+
+
+async def test_what_is_no_page_expires_nothing() -> None:
+    """A picture may be kept by a shared cache, and a cached Set-Cookie would reach everyone."""
+    picture = response(b"x", headers=[("content-type", "image/png"), ("cache-control", "public")])
+    sent = await run(mounted(App(*picture)), http_scope(headers=[("cookie", "_ga=1")]))
+    assert values(sent, "set-cookie") == []
+
+
+async def test_xhtml_is_a_page_too() -> None:
+    given_messages = response(PAGE, headers=[("content-type", "application/xhtml+xml")])
+    assert b'src="https://www.youtube.com' not in body(await run(mounted(App(*given_messages)), http_scope())).replace(
+        b'data-consentmw-src="https://www.youtube.com', b""
+    )
+
+
+async def test_a_page_without_a_body_element_or_of_one_byte_arrives() -> None:
+    for page in (b"", b"x", b"<", b"<!doctype html>", b"<p>no head, no body"):
+        assert page.strip(b"<") in body(await sent_for(page))
+
+
+async def test_many_empty_chunks_stay_in_order_and_end_once() -> None:
+    sent = await sent_for(b"", PAGE[:100], b"", b"", PAGE[100:], b"")
+    assert body(sent) == body(await sent_for(PAGE))
+    ends = [m for m in sent if m["type"] == "http.response.body" and not m.get("more_body")]
+    assert len(ends) == 1
+    assert sent[-1] is ends[0]
+
+
+async def test_a_stream_reaches_the_browser_piece_by_piece() -> None:
+    """What stands before an open tag is not held back until the page is complete."""
+    sent = await sent_for(PAGE[:400], PAGE[400:500], PAGE[500:])
+    bodies = [m["body"] for m in sent if m["type"] == "http.response.body"]
+    assert len(bodies) == 3
+    assert re.search(rb"<html", bodies[0])
+
+
+@given(page=st.binary(max_size=400), cuts=st.lists(st.integers(0, 400), max_size=5))
+async def test_any_bytes_called_html_arrive_and_how_they_are_cut_changes_nothing(page: bytes, cuts: list[int]) -> None:
+    whole = body(await sent_for(page))
+    assert body(await sent_for(*pieces(page, cuts))) == whole
