@@ -21,8 +21,8 @@ from lolhtml import ContentType, HTMLRewriter
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from consentmw.gate.html import HtmlGate, Rules  # noqa: E402
-from tests.html_oracle import ALL, CATALOGUE, leaks, soup  # noqa: E402
+from consentmw.gate.html import HtmlGate, Rules
+from tests.html_oracle import ALL, CATALOGUE, leaks, soup
 
 ROUNDS: Final = 41
 PAGES_A_ROUND: Final = 10
@@ -37,7 +37,9 @@ RULES: Final = Rules(CATALOGUE, ALL)
 
 _LOADS: Final = ("src", "srcset", "href", "data", "poster")
 #: every tag that loads, and only those whose address names a host: less is seen, in less time
-_THOROUGH: Final = "script, iframe, img, link, source, video, audio, embed, object, input, base, image, use, track, frame"
+_THOROUGH: Final = (
+    "script, iframe, img, link, source, video, audio, embed, object, input, base, image, use, track, frame"
+)
 _QUICK: Final = 'script[src*="//"], iframe[src*="//"], img[src*="//"], link[href*="//"]'
 
 
@@ -56,9 +58,7 @@ def page() -> bytes:
         '<noscript><img height="1" width="1" style="display:none" alt="" src="https://www.facebook.com/tr?id=123&amp;ev=PageView">'
         '</noscript>\n<script src="https://www.clarity.ms/tag/abc"></script>\n</head>\n<body class="page page--usage">\n'
     )
-    item = (
-        '<li class="nav__item"><a class="nav__link" href="/usage/month/{n}" data-index="{n}">Month {n}</a></li>\n'
-    )
+    item = '<li class="nav__item"><a class="nav__link" href="/usage/month/{n}" data-index="{n}">Month {n}</a></li>\n'
     card = (
         '<article class="card card--usage" id="card-{n}">\n<h3 class="card__title"><a href="/premises/{n}">Premise {n}</a></h3>\n'
         '<img class="card__image" src="/media/premise-{n}.jpg" alt="Meter {n}" width="320" height="180" loading="lazy">\n'
@@ -68,7 +68,11 @@ def page() -> bytes:
         '<form action="/alerts" method="post"><label for="limit-{n}">Alert above</label>'
         '<input id="limit-{n}" name="limit" type="number" value="{n}"><button class="button">Save</button></form>\n</article>\n'
     )
-    body = '<header><nav><ul class="nav">\n' + "".join(item.format(n=n) for n in range(40)) + "</ul></nav></header>\n<main>\n"
+    body = (
+        '<header><nav><ul class="nav">\n'
+        + "".join(item.format(n=n) for n in range(40))
+        + "</ul></nav></header>\n<main>\n"
+    )
     cards = "".join(card.format(n=n) for n in range(58))
     third = (
         '<iframe width="560" height="315" src="https://www.youtube.com/embed/abc" title="How to read your meter"></iframe>\n'
@@ -150,7 +154,9 @@ class _Parser(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         text = self.get_starttag_text() or ""
-        key = next((hit[0] for name, value in attrs if name in _LOADS and (hit := RULES.url((value or "").encode()))), "")
+        key = next(
+            (hit[0] for name, value in attrs if name in _LOADS and (hit := RULES.url((value or "").encode()))), ""
+        )
         if tag == "script" and not key and not any(name == "src" for name, _ in attrs):
             self._script = text
             return
@@ -163,7 +169,9 @@ class _Parser(HTMLParser):
     def _inert(self, tag: str, attrs: list[tuple[str, str | None]], key: str) -> str:
         kept = [(f"data-consentmw-{n}" if n in (*_LOADS, "type") else n, v) for n, v in attrs]
         kind = " type=text/plain" if tag == "script" else ""
-        return f"<{tag}{kind} data-consentmw-service={key} " + " ".join(f'{n}="{escape(v or "")}"' for n, v in kept) + ">"
+        return (
+            f"<{tag}{kind} data-consentmw-service={key} " + " ".join(f'{n}="{escape(v or "")}"' for n, v in kept) + ">"
+        )
 
     def handle_data(self, data: str) -> None:
         if self._script is not None:
@@ -225,7 +233,12 @@ def leaking(contenders: dict[str, Callable[[bytes], bytes]]) -> tuple[int, dict[
 
 def main() -> None:
     html = page()
-    contenders = {"ours": ours, "lol-html": quick_lolhtml, "lol-html, all": thorough_lolhtml, "html.parser": html_parser}
+    contenders = {
+        "ours": ours,
+        "lol-html": quick_lolhtml,
+        "lol-html, all": thorough_lolhtml,
+        "html.parser": html_parser,
+    }
     plain = {name: len(leaks(rewrite(html).decode())) for name, rewrite in contenders.items()}
     speed = measured(contenders, html)
     live, leaked, raised = leaking({"ours": ours, "lol-html": quick_lolhtml, "lol-html, all": thorough_lolhtml})

@@ -17,15 +17,19 @@ from .html_oracle import ALL, CATALOGUE, PIECES, leaks, soup
 
 RULES = Rules(CATALOGUE, ALL)
 NOTHING = Rules(CATALOGUE, frozenset())
-INSERTS = {"head": b'<link rel="x">', "body": b'<div id="banner"><p>"Hello"</p></div>', "foot": b"<script src='/f.js'></script>"}
+INSERTS = {
+    "head": b'<link rel="x">',
+    "body": b'<div id="banner"><p>"Hello"</p></div>',
+    "foot": b"<script src='/f.js'></script>",
+}
 
 
-def gate(html: str, rules: Rules = RULES, **inserts: bytes) -> str:
+def gate(html: str, rules: Rules = RULES, /, **inserts: bytes) -> str:
     one = HtmlGate(rules, **inserts)
     return (one.feed(html.encode()) + one.close()).decode()
 
 
-def gate_in_chunks(html: bytes, sizes: list[int], rules: Rules = RULES, **inserts: bytes) -> bytes:
+def gate_in_chunks(html: bytes, sizes: list[int], rules: Rules = RULES, /, **inserts: bytes) -> bytes:
     one = HtmlGate(rules, **inserts)
     out = b""
     at = turn = 0
@@ -70,6 +74,8 @@ PLAIN = [
     (f'<p style="background:url({YT})">', f'<p data-consentmw-style="background:url({YT})">'),
     (f"<a href=/x ping='/p {YT}'>", f"<a href=/x data-consentmw-ping='/p {YT}'>"),
     (f"<td background={YT}>", f"<td data-consentmw-background={YT}>"),
+    ("<script>document.write(\"<img src=\\\"//www.youtube.com/a\\\">\")</script>",
+     f"<script>document.write(\"<img {_YOUTUBE} data-consentmw-src=\\\"//www.youtube.com/a\\\">\")</script>"),
     ("<iframe srcdoc=\"&lt;script&gt;fbq('init')&lt;/script&gt;\">",
      "<iframe data-consentmw-service=meta_pixel data-consentmw-srcdoc=\"&lt;script&gt;fbq('init')&lt;/script&gt;\">"),
     (f"<script type=speculationrules>{{\"prefetch\":[{{\"urls\":[\"{YT}\"]}}]}}</script>",
@@ -93,8 +99,8 @@ def test_denied_element_is_made_inert(html: str, expected: str) -> None:
         f"<link rel='alternate' hreflang=de href={YT}>",
         f"<link itemprop=url href={YT}>",
         f"<meta property=og:video content={YT}>",
-        "<script type=application/ld+json>{\"a\": \"fbq('init')\"}</script>",
-        "<script type='application/json'>{\"url\": \"https://www.youtube.com/\"}</script>",
+        '<script type=application/ld+json>{"a": "fbq(\'init\')"}</script>',
+        '<script type=\'application/json\'>{"url": "https://www.youtube.com/"}</script>',
         "<script type=importmap>{}</script>",
         "<script type=text/template>fbq('init')</script>",
         "<script>let video = 'https://www.youtube.com/watch';</script>",
@@ -117,7 +123,9 @@ def test_what_loads_nothing_denied_is_left_alone(html: str) -> None:
 
 def test_what_was_withheld_is_reported() -> None:
     one = HtmlGate(RULES)
-    one.feed(f"<script src={FB}></script><script>fbq('init')</script><iframe src={YT}></iframe><p style=url({YT})>".encode())
+    one.feed(
+        f"<script src={FB}></script><script>fbq('init')</script><iframe src={YT}></iframe><p style=url({YT})>".encode()
+    )
     one.close()
     assert sorted(one.withheld, key=lambda w: w.tag) == [
         Withheld("youtube", "iframe", "www.youtube.com"),
@@ -214,10 +222,10 @@ SMUGGLED = [
     (f"<script><!-- <script> </script>\n{J}</script>", "an end tag that is none: doubly escaped"),
     (f"<script><!--<script></script>-->\n{J}</script>", "doubly escaped, then not"),
     (f"<script>x='<!--';y='<script>';</script>\n{J}</script>", "escaped by two strings"),
-    (f"<script>fbq(\n  \"init\" , 1)</script>", "other quotes and spaces"),
+    ("<script>fbq(\n  \"init\" , 1)</script>", "other quotes and spaces"),
     (f"<svg><script>{J}</script></svg>", "code in SVG"),
-    (f"<svg><script>f&#98;q('init')</script></svg>", "a character reference in code in SVG"),
-    (f"<svg><script>f<!-- -->bq('init')</script></svg>", "a comment in code in SVG"),
+    ("<svg><script>f&#98;q('init')</script></svg>", "a character reference in code in SVG"),
+    ("<svg><script>f<!-- -->bq('init')</script></svg>", "a comment in code in SVG"),
     (f"<svg><script><![CDATA[{J}]]></script></svg>", "CDATA in code in SVG"),
     (f"<svg><script><!--</script>-->{J}</script></svg>", "a commented end tag in SVG"),
     (f"<svg><script><![CDATA[</script>]]>{J}</script></svg>", "an end tag in CDATA"),
@@ -259,27 +267,27 @@ SMUGGLED = [
     (f"<img x=/style=\"a(https://i.ytimg.com/)\"src={YT} src={YT}>", "nor with a style"),
     (f"<div x=/style=url({YT})/src=\"a\" style=url({YT})>", "a style in a value and a style"),
     # -- addresses
-    (f"<img src=&#104;ttps://www.youtube.com/>", "a character reference"),
-    (f"<img src='https&colon;&sol;/www.youtube.com/'>", "named ones"),
-    (f"<img src='ht\ntps://www.youtube.com/'>", "a line end inside"),
+    ("<img src=&#104;ttps://www.youtube.com/>", "a character reference"),
+    ("<img src='https&colon;&sol;/www.youtube.com/'>", "named ones"),
+    ("<img src='ht\ntps://www.youtube.com/'>", "a line end inside"),
     (f"<img src=' \n {YT}'>", "white space before"),
-    (f"<img src=\\\\www.youtube.com\\>", "backslashes"),
-    (f"<img src=//www.youtube.com/>", "no scheme"),
-    (f"<img src=https:www.youtube.com/>", "no slashes"),
-    (f"<img src=https://a@www.youtube.com/>", "a user"),
-    (f"<img src=https://www.YOUTUBE.com./>", "capitals and a final dot"),
-    (f"<img src=https://www.%79outube.com/>", "percent-encoded"),
-    (f"<img src=https://ｗww.youtube.com/>", "full-width"),
-    (f"<img src=https://www。youtube。com/>", "ideographic full stops"),
+    ("<img src=\\\\www.youtube.com\\>", "backslashes"),
+    ("<img src=//www.youtube.com/>", "no scheme"),
+    ("<img src=https:www.youtube.com/>", "no slashes"),
+    ("<img src=https://a@www.youtube.com/>", "a user"),
+    ("<img src=https://www.YOUTUBE.com./>", "capitals and a final dot"),
+    ("<img src=https://www.%79outube.com/>", "percent-encoded"),
+    ("<img src=https://ｗww.youtube.com/>", "full-width"),
+    ("<img src=https://www。youtube。com/>", "ideographic full stops"),
     (f"<iframe src='data:text/html,<img src={YT}>'>", "a page in an address"),
     (f"<iframe src='javascript:load(&quot;{YT}&quot;)'>", "a program in an address"),
     (f"<iframe srcdoc='<img src={YT}>'>", "a page in an attribute"),
     (f"<iframe srcdoc='&lt;img src={YT}&gt;'>", "escaped"),
-    (f"<iframe srcdoc='&lt;img src=&amp;#104;ttps://www.youtube.com&gt;'>", "escaped twice"),
+    ("<iframe srcdoc='&lt;img src=&amp;#104;ttps://www.youtube.com&gt;'>", "escaped twice"),
     (f"<iframe src=/own srcdoc='{I}'>", "both kinds of source"),
     (f"<img srcset='/a 1x,{YT} 2x'>", "a candidate without a space"),
     (f"<img srcset='{YT}'>", "a candidate without a size"),
-    (f"<base href=https://www.youtube.com/><img src=/a.jpg>", "the base of all others"),
+    ("<base href=https://www.youtube.com/><img src=/a.jpg>", "the base of all others"),
     # -- other elements
     (f"<image src={YT}>", "the old name of img"),
     (f"<svg><image href={YT}>", "SVG's own"),
@@ -296,14 +304,14 @@ SMUGGLED = [
     (f"<picture><source srcset={YT}><img src=/a></picture>", "a picture"),
     (f"<frameset><frame src={YT}></frameset>", "a frame"),
     (f"<link rel='alternate stylesheet' href={YT}>", "a second style sheet"),
-    (f"<link rel=dns-prefetch href=//www.youtube.com>", "only a look-up"),
+    ("<link rel=dns-prefetch href=//www.youtube.com>", "only a look-up"),
     (f"<link rel=\"CANONICAL preload\" href={YT}>", "naming and loading"),
     (f"<link rel=preload as=image imagesrcset='{YT} 2x'>", "a candidate"),
     (f"<meta content='0; URL=\"{YT}\"' http-equiv=&#114;efresh>", "a refresh, escaped"),
     (f"<table background={YT}>", "the background of a table"),
     (f"<body\nbackground={YT}>", "of a body"),
     (f"<style>@import '{YT}';</style>", "a style sheet in a style sheet"),
-    (f"<style>a{{b:url(https:\\2f/www.youtube.com/a)}}</style>", "escaped"),
+    ("<style>a{b:url(https:\\2f/www.youtube.com/a)}</style>", "escaped"),
     (f"<svg><style><!--</style>-->@import '{YT}';</style></svg>", "a commented end of a style sheet in SVG"),
     (f"<svg><style><style></style>@import '{YT}';</style></svg>", "a style sheet in a style sheet in SVG"),
     (f"<p/style=background:url({YT})>", "a style behind a slash"),
@@ -326,6 +334,8 @@ ASLEEP = [
     (f"<iframe x=<img/src={YT}/srcdoc=https://www.youtube.com>", "several names in one unquoted value"),
     (f"<object x=<img/data=https://www.youtube.com/ src={YT}>", "an edit that splits a value sets no other address free"),
     (f"<meta http-equiv=refresh x=<img/content='0;url={YT}' src={YT}>", "nor set a refresh free"),
+    (f"<meta content='0;url={YT}' x=<img/http-equiv=refresh src={YT}>", "nor makes a refresh of a description"),
+    (f"<link href={YT} x=<img/rel=preload src={YT} rel=canonical>", "nor changes what a link is for"),
     (f"<script x=\"<script/src={YT}?\" type=application/json>{J}</script>", "nor give code its type back"),
 ]  # fmt: skip
 
@@ -422,11 +432,20 @@ def test_inserts_are_not_gated_themselves() -> None:
     assert gate("<body>", body=f"<img src={YT}>".encode()) == f"<body><img src={YT}>"
 
 
+@pytest.mark.parametrize("end", [f"<img src={YT} ", f"<img src='{YT}", f"<p style='background:url({YT})", f"<p ping='{YT} ", f"<script>{J}",
+                                 f"<img alt='<iframe src={YT} ", f"<noscript><img src={YT} x='</noscript>"])  # fmt: skip
+def test_what_we_insert_finishes_nothing(end: str) -> None:
+    """A response that ends inside a tag loads nothing, until our own markup behind it closes the tag."""
+    for page in (f"<!doctype html><body>{end}", f"<!doctype html>{end}", f"<!doctype html><head>{end}"):
+        for foot in (b"<script src='/f.js'></script>", b'<p class="x">y</p>', b">"):
+            assert leaks(gate(page, head=foot, body=foot, foot=foot)) == []
+
+
 # -- streams
 
 PAGE = (
     f"<!doctype html><html><head><title>a < b</title>{S}<script>{J}</script><noscript>{I}</noscript></head><body class='x>y'>"
-    f"<!-- {I} --><p style=\"background:url({YT})\">a &amp; b</p><iframe src='{YT}' title=\"it's\"></iframe>"
+    f'<!-- {I} --><p style="background:url({YT})">a &amp; b</p><iframe src=\'{YT}\' title="it\'s"></iframe>'
     f"<img src=/own.png srcset='/a 1x, https&colon;//i.ytimg.com/b 2x'><svg><style>@import '{YT}'</style></svg></body></html>"
 )
 
@@ -437,7 +456,9 @@ def test_any_cut_gives_the_same_page() -> None:
     assert leaks(whole) == []
     for cut in range(len(PAGE)):
         one = HtmlGate(RULES, **INSERTS)
-        assert (one.feed(PAGE[:cut].encode()) + one.feed(PAGE[cut:].encode()) + one.close()).decode() == whole, PAGE[:cut]
+        assert (one.feed(PAGE[:cut].encode()) + one.feed(PAGE[cut:].encode()) + one.close()).decode() == whole, PAGE[
+            :cut
+        ]
 
 
 @pytest.mark.parametrize(
@@ -524,10 +545,14 @@ def test_nonsense_costs_no_more_than_its_length(piece: str) -> None:
     assert gate_in_chunks(small, [1]).decode() == gate(small.decode())
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "windows-1252", "koi8-r", "shift_jis", "euc-jp", "gb18030", "big5"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "latin-1", "windows-1252", "koi8-r", "shift_jis", "euc-jp", "gb18030", "big5"]
+)
 def test_any_encoding_that_keeps_ascii_survives(encoding: str) -> None:
     """The gate works on bytes: text it can't read leaves as it came."""
-    text = {"koi8-r": "Вода", "shift_jis": "水道ソ表", "euc-jp": "水道", "gb18030": "水費𠀀", "big5": "水費功"}.get(encoding, "café ü")
+    text = {"koi8-r": "Вода", "shift_jis": "水道ソ表", "euc-jp": "水道", "gb18030": "水費𠀀", "big5": "水費功"}.get(
+        encoding, "café ü"
+    )
     html = f"<!doctype html><body><p title='{text}'>{text}</p><img alt='{text}' src={YT}>{text}</body>"
     one = HtmlGate(RULES, **INSERTS)
     out = one.feed(html.encode(encoding)) + one.close()
@@ -589,7 +614,8 @@ harmless = [piece for piece in PIECES if not re.search(r"www|https?:|//|init|con
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(harmless), max_size=30).map("".join))
 def test_pages_of_first_parties_are_not_touched(html: str) -> None:
-    assert gate(html) == html
+    # A tag that the response ends in goes out under another name, whatever it holds.
+    assert gate(html).replace("consentmw-withheld-", "") == html
 
 
 # -- the tree
@@ -597,7 +623,9 @@ def test_pages_of_first_parties_are_not_touched(html: str) -> None:
 words = st.text("abc &;'\"<>=/é", max_size=8)
 names = st.sampled_from(["p", "div", "span", "a", "ul", "li", "em", "section", "svg", "g"])
 values = st.one_of(words, st.sampled_from([YT, FB, "/own", "//www.youtube.com/x", "https://www.example.com/"]))
-attributes = st.dictionaries(st.sampled_from(["class", "title", "href", "src", "alt", "data-x", "style"]), values, max_size=3)
+attributes = st.dictionaries(
+    st.sampled_from(["class", "title", "href", "src", "alt", "data-x", "style"]), values, max_size=3
+)
 leaves = st.one_of(
     words.map(lambda text: text.replace("&", "&amp;").replace("<", "&lt;")),
     attributes.map(lambda a: f"<img{_written(a)}>"),

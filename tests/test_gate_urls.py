@@ -129,7 +129,10 @@ def test_what_stays_at_home_is_left_alone(raw: str, why: str) -> None:
         ("https://www.googletagmanager.com//gtag//js", "google_analytics"),
         ("https://www.googletagmanager.com/%67tag/js", "google_analytics"),
         ("https://www.googletagmanager.com\\gtag\\js", "google_analytics"),
-        ("https://www.googletagmanager.com/gtag/..", "google_analytics"),  # as written and as resolved: the worse one counts
+        (
+            "https://www.googletagmanager.com/gtag/..",
+            "google_analytics",
+        ),  # as written and as resolved: the worse one counts
         ("https://region1.google-analytics.com/g/collect", "google_analytics"),
         ("https://a.b.google-analytics.com/", "google_analytics"),
         ("https://google-analytics.com.example/", None),
@@ -201,7 +204,9 @@ def test_host_in_a_text_is_found_however_escaped(text: bytes, why: str) -> None:
     assert RULES.text(text) == ("youtube", "www.youtube.com"), why
 
 
-@pytest.mark.parametrize("text", [b"", b"www.example.com", b"notwww.youtube.com.example", rb"\110000 \x", b"%ff%00", b"a-" * 9_000])
+@pytest.mark.parametrize(
+    "text", [b"", b"www.example.com", b"notwww.youtube.com.example", rb"\110000 \x", b"%ff%00", b"a-" * 9_000]
+)
 def test_other_text_holds_no_denied_host(text: bytes) -> None:
     assert RULES.text(text) is None
 

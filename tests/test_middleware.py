@@ -177,7 +177,7 @@ async def test_a_forwarded_address_counts_from_a_trusted_proxy_only() -> None:
 async def test_settings_may_be_keywords_a_mapping_or_a_file(tmp_path: Any) -> None:
     file = tmp_path / "consent.toml"
     file.write_text('debug = true\nstore = "memory:"\nprefix = "/data-protection"\n', "utf-8")
-    options = {"debug": True, "store": "memory:", "prefix": "/data-protection"}
+    options: dict[str, Any] = {"debug": True, "store": "memory:", "prefix": "/data-protection"}
     app = App()
     for site in (
         ConsentMiddleware(app, file),

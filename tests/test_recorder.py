@@ -337,6 +337,14 @@ def test_withdrawals_are_bounded_and_the_caller_is_told(store: Store, make: Call
     assert recorder.dropped["withdrawal refused"] == 3
 
 
+def test_a_withdrawal_that_is_done_makes_room_for_others(store: Store, make: Callable[..., Recorder]) -> None:
+    recorder = make(capacity=5)
+    for number in range(12):
+        assert recorder.remove(f"receipt-{number}")
+        assert recorder.flush(5)
+    assert store.asked.count("erase") == 12
+
+
 @pytest.mark.parametrize("hostile", ["", "\ud800", "x" * 10_000])
 def test_a_receipt_of_any_shape_stops_nothing(store: Store, make: Callable[..., Recorder], hostile: str) -> None:
     recorder = make()

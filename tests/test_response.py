@@ -19,6 +19,8 @@ from starlette.types import Message
 from .asgi import App, Header, body, cookies, header, html, http_scope, response, run, status, values
 from .mounted import PAGE, choice_cookie, mounted
 
+Pack = Callable[[bytes], bytes]
+
 SEALED = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 
 

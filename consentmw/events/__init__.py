@@ -241,8 +241,12 @@ def _referrer(url: str) -> tuple[str, str]:
 def _query(facts: Facts, _: Decision, policy: Policy) -> str:
     if not policy.query_keys or not facts.query:
         return ""
+    text = facts.query[:4096].decode("latin-1")
+    # Most queries hold none of them, and parsing costs as much as everything else here.
+    if not any(key in text for key in policy.query_keys):
+        return ""
     try:
-        pairs = parse_qsl(facts.query[:4096].decode("latin-1"), max_num_fields=100)
+        pairs = parse_qsl(text, max_num_fields=100)
     except ValueError:
         return ""
     kept = [

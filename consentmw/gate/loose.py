@@ -87,8 +87,8 @@ class LooseAttributes:
             elif early and not view.final:
                 return False
             elif early:
-                # The response ended inside a tag, which no browser loads.
-                hit = None
+                # The response ends inside a value: what we insert at the end could finish it.
+                hit = self._judges[word](view.data[after:].lstrip(_BEFORE + b"="))
             reach.append(view.base + (value.end() if value else limit))
         if hit is not None:
             edits.mark(here, OFF)

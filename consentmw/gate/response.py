@@ -51,8 +51,8 @@ class GatedResponse:
     """Wraps ``send`` for one response of the application."""
 
     __slots__ = (
-        "_catalogue", "_consent", "_decoder", "_extra", "_gate", "_head", "_held", "_inserts", "_revalidates",
-        "_rules", "_send", "finished", "html", "status",
+        "_catalogue", "_consent", "_damaged", "_decoder", "_extra", "_gate", "_head", "_held", "_inserts",
+        "_revalidates", "_rules", "_send", "finished", "html", "status",
     )  # fmt: skip
 
     def __init__(

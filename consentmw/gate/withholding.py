@@ -108,7 +108,7 @@ class Withheld:
     host: str
 
 
-class _Wait(Exception):  # noqa: N818 - a signal between two functions here, not an error
+class _Wait(Exception):
     """More bytes are needed to judge this tag."""
 
 
@@ -161,10 +161,9 @@ class Withholding:
             self._rename(here, name, edits)
             return
         end = self._end(view, start, at)
-        self._reach.append(view.base + end if end > 0 else here + LONGEST_TAG)
+        self._reach.append(view.base + end if end else here + LONGEST_TAG)
         if end == 0:
             self._rename(here, name, edits)
-        if end <= 0:
             return
         found = attributes(_READER, view.low, view.data, at, end)
         # A tag inside this one's attributes may change where they end; then no attribute excuses it.
@@ -189,20 +188,21 @@ class Withholding:
             self.found.append(Withheld(key, tag, host))
 
     def _end(self, view: View, start: int, at: int) -> int:
-        """Where the tag ends; 0 when it is too long, -1 when the response ended inside it, which no browser loads."""
+        """Where the tag ends, or 0 when it is too long, or the response ends inside it.
+
+        No browser loads a tag that isn't finished, but what we insert at the end could finish it.
+        """
         if rest := REST.match(view.low, at, start + LONGEST_TAG):
             return rest.end()
         size = len(view.low) - start
-        if size >= LONGEST_TAG:
-            if not _LONG_DATA.search(view.low, start, start + LONGEST_TAG):
-                return 0
+        limit = LONGEST_TAG
+        if size >= LONGEST_TAG and _LONG_DATA.search(view.low, start, start + LONGEST_TAG):
             if rest := REST.match(view.low, at, start + LONGEST_DATA_TAG):
                 return rest.end()
-            if size >= LONGEST_DATA_TAG:
-                return 0
-        if not view.final:
+            limit = LONGEST_DATA_TAG
+        if size < limit and not view.final:
             raise _Wait
-        return -1
+        return 0
 
     def _code(self, view: View, name: bytes, at: int, found: list[TagAttribute], odd: bool) -> tuple[str, str] | None:
         """The denied service whose code or style sheet begins at ``at``."""
