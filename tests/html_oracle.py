@@ -174,7 +174,8 @@ def _in_text(value: str) -> bool:
 
 
 _CRUDE: Final = re.compile(
-    r"<(script|iframe|img|embed|source|video)(?:\s++(?!src=|poster=)[^\s=<>\"']++(?:=(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>]++))?)*+"
+    r"<(script|iframe|img|embed|source|video)"
+    r"(?:\s++(?!src=|poster=)[^\s=<>\"']++(?:=(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>]++))?)*+"
     r"\s++(?:src|poster)=[\"']?(?:https?:)?//([^\s\"'<>]++)[\"']?(?:\s[^<>\"']*+)?>",
     re.IGNORECASE,
 )
@@ -188,22 +189,24 @@ def _crude(html: str) -> list[str]:
 #: pieces of markup that mean different things to different parses, or nothing at all
 PIECES: Final = (
     '<script src="https://connect.facebook.net/en_US/fbevents.js">', "<script>", "</script>", "fbq('init', '1');",
-    "<script async src=https://www.googletagmanager.com/gtag/js?id=G-1>", "gtag('config', 'G-1');", "<script type=module>",
-    '<iframe src="https://www.youtube.com/embed/a">', "<iframe>", "</iframe>", '<img src="https://www.facebook.com/tr?id=1">',
-    "<img src='//region1.google-analytics.com/collect'", "<img alt=", '<img alt="', "<img alt='", "<link rel=preload href=//",
-    "www.youtube.com/embed/b", "https://i.ytimg.com/vi/1.jpg", "https:\\\\www.youtube.com\\c", " src=", " srcset=", " href=",
-    ' data="', " type=text/javascript", ' type="application/json"', " x=", "=", '"', "'", ">", "<", "/", " ", "\n", "\t",
+    "<script async src=https://www.googletagmanager.com/gtag/js?id=G-1>", "gtag('config', 'G-1');",
+    "<script type=module>", '<iframe src="https://www.youtube.com/embed/a">', "<iframe>", "</iframe>",
+    '<img src="https://www.facebook.com/tr?id=1">', "<img src='//region1.google-analytics.com/collect'", "<img alt=",
+    '<img alt="', "<img alt='", "<link rel=preload href=//", "www.youtube.com/embed/b",
+    "https://i.ytimg.com/vi/1.jpg", "https:\\\\www.youtube.com\\c", " src=", " srcset=", " href=", ' data="',
+    " type=text/javascript", ' type="application/json"', " x=", "=", '"', "'", ">", "<", "/", " ", "\n", "\t",
     "<!--", "-->", "--!>", "<!-->", "<![CDATA[", "]]>", "<!doctype html>", "<!x", "<?x", "</", "</ x>", "<>",
     "<noscript>", "</noscript>", "<style>", "</style>", "<textarea>", "</textarea>", "<title>", "</title>", "<xmp>",
     "</xmp>", "<noembed>", "</noembed>", "<noframes>", "</noframes>", "<plaintext>", "<template>", "</template>",
     "<svg>", "</svg>", "<math>", "</math>", "<svg><script>", "<svg><style>", "<foreignObject>", "<desc>", "<mi>",
-    "<annotation-xml encoding=text/html>", "<select>", "</select>", "<option>", "<table>", "<tr>", "<td>", "</table>",
-    "<body>", "</body>", "<head>", "</head>", "<html>", "</html>", "<frameset>", "<p>", "<div title=", "<div x='",
-    '<div x="', "<a href=https://www.youtube.com/watch>", "<object data=//www.youtube.com/v/a>", "<svg><image href=",
-    "<use xlink:href=https://www.youtube.com/s.svg#a>", "<base href=https://www.youtube.com/>", "<video poster=",
-    "<meta http-equiv=refresh content='0;url=https://www.youtube.com/'>", "text", "&quot;", "&#62;", "&lt;img src=x>", "\0",
-    " style='background:url(https://i.ytimg.com/a)'", "@import 'https://www.youtube.com/a.css';", "<input src=https:/",
-    '<iframe srcdoc="', "<iframe srcdoc='", "<img/src=//www.youtube.com/i>", "<IMG SRC=//WWW.YOUTUBE.COM/i>", "\r", "\f",
+    "<annotation-xml encoding=text/html>", "<select>", "</select>", "<option>", "<table>", "<tr>", "<td>",
+    "</table>", "<body>", "</body>", "<head>", "</head>", "<html>", "</html>", "<frameset>", "<p>", "<div title=",
+    "<div x='", '<div x="', "<a href=https://www.youtube.com/watch>", "<object data=//www.youtube.com/v/a>",
+    "<svg><image href=", "<use xlink:href=https://www.youtube.com/s.svg#a>", "<base href=https://www.youtube.com/>",
+    "<video poster=", "<meta http-equiv=refresh content='0;url=https://www.youtube.com/'>", "text", "&quot;",
+    "&#62;", "&lt;img src=x>", "\x00", " style='background:url(https://i.ytimg.com/a)'",
+    "@import 'https://www.youtube.com/a.css';", "<input src=https:/", '<iframe srcdoc="', "<iframe srcdoc='",
+    "<img/src=//www.youtube.com/i>", "<IMG SRC=//WWW.YOUTUBE.COM/i>", "\r", "\x0c",
 )  # fmt: skip
 
 

@@ -50,7 +50,8 @@ PLAIN = [
     (f"<script async type='module' src='{FB}'></script>",
      "<script type=text/plain data-consentmw-service=meta_pixel async data-consentmw-type='module' "
      f"data-consentmw-src='{FB}'></script>"),
-    ("<script>fbq('init', '1')</script>", "<script type=text/plain data-consentmw-service=meta_pixel>fbq('init', '1')</script>"),
+    ("<script>fbq('init', '1')</script>",
+     "<script type=text/plain data-consentmw-service=meta_pixel>fbq('init', '1')</script>"),
     ("<script type=text/javascript>gtag('config','G')</script>",
      "<script type=text/plain data-consentmw-service=google_analytics data-consentmw-type=text/javascript>"
      "gtag('config','G')</script>"),
@@ -332,7 +333,7 @@ def test_the_table_is_long_enough() -> None:
 ASLEEP = [
     (f"<script x=<img/src={YT}></script>", "in an unquoted value"),
     (f"<iframe x=<img/src={YT}/srcdoc=https://www.youtube.com>", "several names in one unquoted value"),
-    (f"<object x=<img/data=https://www.youtube.com/ src={YT}>", "an edit that splits a value sets no other address free"),
+    (f"<object x=<img/data=https://www.youtube.com/ src={YT}>", "a split value sets no other address free"),
     (f"<meta http-equiv=refresh x=<img/content='0;url={YT}' src={YT}>", "nor set a refresh free"),
     (f"<meta content='0;url={YT}' x=<img/http-equiv=refresh src={YT}>", "nor makes a refresh of a description"),
     (f"<link href={YT} x=<img/rel=preload src={YT} rel=canonical>", "nor changes what a link is for"),
@@ -374,12 +375,14 @@ H, B, F = "<H>", "<B>", "<F>"
          f"<!doctype html><html><head>{H}<title>t</title></head><body>{B}<p></p>{F}</body></html>"),
         ("\ufeff <!-- x --><!DOCTYPE HTML>\n<HTML><HEAD\n><BODY\nclass='a>b' ></BODY >",
          f"\ufeff <!-- x --><!DOCTYPE HTML>\n<HTML><HEAD\n>{H}<BODY\nclass='a>b' >{B}{F}</BODY >"),
-        ("<?xml version='1.0'?><html><head/><body/></html>", f"<?xml version='1.0'?><html><head/>{H}<body/>{B}</html>{F}"),
+        ("<?xml version='1.0'?><html><head/><body/></html>",
+         f"<?xml version='1.0'?><html><head/>{H}<body/>{B}</html>{F}"),
         ("<head><!-- <body> --></head><body>", f"<head>{H}<!-- <body> --></head><body>{B}{F}"),
         ("<head><!--><body>", f"<head>{H}<!--><body>{B}{F}"),
         ("<head><script>'<body>'</script><title><body></title><style><body></style></head><body>",
          f"<head>{H}<script>'<body>'</script><title><body></title><style><body></style></head><body>{B}{F}"),
-        ("<head><noscript><p><body></noscript></head><body>", f"<head>{H}<noscript><p><body></noscript></head><body>{B}{F}"),
+        ("<head><noscript><p><body></noscript></head><body>",
+         f"<head>{H}<noscript><p><body></noscript></head><body>{B}{F}"),
         ("<head><template><p>x<template></template><body></template></head><body>",
          f"<head>{H}<template><p>x<template></template><body></template></head><body>{B}{F}"),
         ("<html><body><p>", f"<html>{H}<body>{B}<p>{F}"),
@@ -389,10 +392,13 @@ H, B, F = "<H>", "<B>", "<F>"
          f"<!doctype html><head>{H}<title>t</title></head>\n{B}<main></main></html>{F}"),
         ("<!doctype html><head></head></body>", f"<!doctype html><head>{H}</head>{B}{F}</body>"),
         ("<!doctype html>", f"<!doctype html>{H}{B}{F}"),
-        ("<!doctype html><html><head><frameset><frame></frameset>", f"<!doctype html><html><head>{H}<frameset><frame></frameset>"),
+        ("<!doctype html><html><head><frameset><frame></frameset>",
+         f"<!doctype html><html><head>{H}<frameset><frame></frameset>"),
         ("<!doctype html><frameset></frameset>", f"<!doctype html>{H}<frameset></frameset>"),
-        ("<body><!-- </body> --><script>'</body>'</script><textarea></body></textarea><p title='</body>'></body></body>",
-         f"{H}<body>{B}<!-- </body> --><script>'</body>'</script><textarea></body></textarea><p title='</body>'>{F}</body></body>"),
+        ("<body><!-- </body> --><script>'</body>'</script></body></body>",
+         f"{H}<body>{B}<!-- </body> --><script>'</body>'</script>{F}</body></body>"),
+        ("<body><textarea></body></textarea><p title='</body>'></body>",
+         f"{H}<body>{B}<textarea></body></textarea><p title='</body>'>{F}</body>"),
         ("<body><script><!-- </body> </script><xmp></body></xmp></ body></body>",
          f"{H}<body>{B}<script><!-- </body> </script><xmp></body></xmp></ body>{F}</body>"),
         ("<body><plaintext></body>", f"{H}<body>{B}<plaintext></body>{F}"),
@@ -432,8 +438,18 @@ def test_inserts_are_not_gated_themselves() -> None:
     assert gate("<body>", body=f"<img src={YT}>".encode()) == f"<body><img src={YT}>"
 
 
-@pytest.mark.parametrize("end", [f"<img src={YT} ", f"<img src='{YT}", f"<p style='background:url({YT})", f"<p ping='{YT} ", f"<script>{J}",
-                                 f"<img alt='<iframe src={YT} ", f"<noscript><img src={YT} x='</noscript>"])  # fmt: skip
+@pytest.mark.parametrize(
+    "end",
+    [
+        f"<img src={YT} ",
+        f"<img src='{YT}",
+        f"<p style='background:url({YT})",
+        f"<p ping='{YT} ",
+        f"<script>{J}",
+        f"<img alt='<iframe src={YT} ",
+        f"<noscript><img src={YT} x='</noscript>",
+    ],
+)
 def test_what_we_insert_finishes_nothing(end: str) -> None:
     """A response that ends inside a tag loads nothing, until our own markup behind it closes the tag."""
     for page in (f"<!doctype html><body>{end}", f"<!doctype html>{end}", f"<!doctype html><head>{end}"):
@@ -444,9 +460,11 @@ def test_what_we_insert_finishes_nothing(end: str) -> None:
 # -- streams
 
 PAGE = (
-    f"<!doctype html><html><head><title>a < b</title>{S}<script>{J}</script><noscript>{I}</noscript></head><body class='x>y'>"
+    f"<!doctype html><html><head><title>a < b</title>{S}<script>{J}</script><noscript>{I}</noscript></head>"
+    "<body class='x>y'>"
     f'<!-- {I} --><p style="background:url({YT})">a &amp; b</p><iframe src=\'{YT}\' title="it\'s"></iframe>'
-    f"<img src=/own.png srcset='/a 1x, https&colon;//i.ytimg.com/b 2x'><svg><style>@import '{YT}'</style></svg></body></html>"
+    f"<img src=/own.png srcset='/a 1x, https&colon;//i.ytimg.com/b 2x'>"
+    f"<svg><style>@import '{YT}'</style></svg></body></html>"
 )
 
 
@@ -525,10 +543,11 @@ def test_long_code_is_judged_by_its_first_128_kilobytes() -> None:
 @pytest.mark.parametrize(
     "piece",
     [
-        "<", "</", "<!", "<?", "&", " ", "a-", "<!--", "<![CDATA[", "<img ", "<img/", "<img a", "<img a=\"", "<img a='", "<img a=\">",
-        "<script", "<script>", "<script>'<script>", "<!--<script>", "<svg><script><!--", "<svg>", "</script", "<style>", "<template>",
-        " style", " style=", ' style="', "/style=a", "<iframe srcdoc=\"", "<img src=https://a-a.", "<img srcset=a,", "<img src=//a.b/",
-        "<img src=data:image/png;base64,", "<meta content=a.b ", "<a x=\"",
+        "<", "</", "<!", "<?", "&", " ", "a-", "<!--", "<![CDATA[", "<img ", "<img/", "<img a", '<img a="',
+        "<img a='", '<img a=">', "<script", "<script>", "<script>'<script>", "<!--<script>", "<svg><script><!--",
+        "<svg>", "</script", "<style>", "<template>", " style", " style=", ' style="', "/style=a",
+        '<iframe srcdoc="', "<img src=https://a-a.", "<img srcset=a,", "<img src=//a.b/",
+        "<img src=data:image/png;base64,", "<meta content=a.b ", '<a x="',
     ],
 )  # fmt: skip
 def test_nonsense_costs_no_more_than_its_length(piece: str) -> None:

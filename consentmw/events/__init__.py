@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from os import urandom
+from random import getrandbits
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode
@@ -41,6 +41,9 @@ __all__ = [
 _MAIL: Final = frozenset({"pixel", "click"})
 _HOUR: Final = 3600
 _DAY: Final = 86_400
+_CLASSES: Final = tuple(f"{number}xx" for number in range(10))
+#: read from the agent by :func:`complete`
+_FROM_AGENT: Final = frozenset({"browser", "os", "device", "agent"})
 
 _COARSE: Final = frozenset({"route", "status", "bot", "referrer_host", "browser", "os", "device", "language", "region"})
 _VISIT: Final = _COARSE | {"ip", "agent", "accept_language", "referrer", "query", "duration_ms", "method", "host"}
@@ -162,8 +165,11 @@ def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, E
     reads = _READS.get(tier)
     if not reads or (facts.recipient and tier != "person"):
         why = decision.why("email_measurement" if facts.recipient else "analytics")
-        return _count(facts, hour, "count", why), None
+        return _count(facts, hour, facts.visitor.bot, "count", why), None
     at = float(hour) if tier == "coarse" else facts.at
+    visitor = facts.visitor
+    bot = visitor.bot
+    asked = tier != "coarse" and policy.ip != "none"
     event = Event(
         uuid7(at),
         at,
@@ -172,25 +178,55 @@ def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, E
         decision.receipt,
         decision.notice,
         int(facts.at) + policy.retention_days[tier] * _DAY,
-        **{name: read(facts, decision, policy) for name, read in reads},
+        **_standing(
+            tier,
+            bot,
+            facts.language,
+            decision.region,
+            visitor.address if asked else "",
+            policy.ip,
+            visitor.accept_language[:201],
+            visitor.host,
+            visitor.agent[:512],
+        ),
+        **{name: read(facts, policy) for name, read in reads},
     )
-    return _count(facts, hour, tier, ""), event
+    return _count(facts, hour, bot, tier, ""), event
 
 
-def _count(facts: Facts, hour: int, tier: str, why: str) -> Count:
-    status = f"{facts.status // 100}xx"
+def _count(facts: Facts, hour: int, bot: str, tier: str, why: str) -> Count:
     campaign = facts.campaign if facts.kind in _MAIL else ""
-    return Count(hour, facts.kind, facts.route, status, facts.visitor.bot, campaign, tier, why)
+    return Count(hour, facts.kind, facts.route, _CLASSES[facts.status // 100 % 10], bot, campaign, tier, why)
+
+
+@lru_cache(maxsize=4096)
+def _standing(
+    tier: str, bot: str, language: str, region: str, address: str, ip: str, languages: str, host: str, agent: str
+) -> dict[str, Any]:
+    """Those dimensions of a row that are the same for every request of a visitor, as far as the tier allows."""
+    base = language.partition("-")[0].lower()
+    known = {
+        "bot": bot,
+        "language": base if base.isascii() and base.isalpha() and len(base) <= 8 else "",
+        "region": "" if region == DECLINED else region,
+        "ip": None if ip == "none" else truncate(address) if ip == "truncated" else truncate(address, 32, 128),
+        "accept_language": languages if _LANGUAGES.fullmatch(languages) else "",
+        "host": host,
+    }
+    allowed = TIER_FIELDS[tier]
+    found: dict[str, Any] = {name: value for name, value in known.items() if name in allowed}
+    return {**found, "_agent": agent} if allowed & _FROM_AGENT else found
 
 
 def uuid7(at: float) -> str:
     """A time-ordered unique id (RFC 9562, 5.7): 48 bits of milliseconds, 74 random bits.
 
-    The system's randomness, not the process's: two workers forked from one parent must not repeat each other.
+    It names a row and guards nothing, so the generator need not be a secret one; Python seeds it anew after a
+    fork, so that two workers of one parent do not repeat each other.
     """
-    time, noise = f"{int(at * 1000) & 0xFFFF_FFFF_FFFF:012x}", urandom(10).hex()
-    variant = "89ab"[noise.encode()[3] & 3]
-    return f"{time[:8]}-{time[8:]}-7{noise[:3]}-{variant}{noise[4:7]}-{noise[7:19]}"
+    time, noise = f"{int(at * 1000) & 0xFFFF_FFFF_FFFF:012x}", getrandbits(74)
+    rest = f"{noise >> 62:03x}{noise & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000:016x}"
+    return f"{time[:8]}-{time[8:]}-7{rest[:3]}-{rest[3:7]}-{rest[7:]}"
 
 
 # -- addresses ----------------------------------------------------------------------------------
@@ -210,12 +246,6 @@ def truncate(ip: str, v4: int = 24, v6: int = 48) -> str:
         family, packed = AF_INET, packed[12:]
     spare = len(packed) * 8 - (v4 if family == AF_INET else v6)
     return inet_ntop(family, (int.from_bytes(packed, "big") >> spare << spare).to_bytes(len(packed), "big"))
-
-
-def _ip(facts: Facts, _: Decision, policy: Policy) -> str | None:
-    if policy.ip == "none":
-        return None
-    return truncate(facts.visitor.address) if policy.ip == "truncated" else truncate(facts.visitor.address, 32, 128)
 
 
 # -- what a request says about itself -----------------------------------------------------------
@@ -238,7 +268,7 @@ def _referrer(url: str) -> tuple[str, str]:
     return (host, host + template(unquote(path))) if _HOST.fullmatch(host) else ("", "")
 
 
-def _query(facts: Facts, _: Decision, policy: Policy) -> str:
+def _query(facts: Facts, policy: Policy) -> str:
     if not policy.query_keys or not facts.query:
         return ""
     text = facts.query[:4096].decode("latin-1")
@@ -258,41 +288,21 @@ def _query(facts: Facts, _: Decision, policy: Policy) -> str:
     return urlencode(kept, safe="{}")[:1000]
 
 
-def _language(facts: Facts, _: Decision, __: Policy) -> str:
-    base = facts.language.partition("-")[0].lower()
-    return base if base.isascii() and base.isalpha() and len(base) <= 8 else ""
-
-
-def _languages(facts: Facts, _: Decision, __: Policy) -> str:
-    found = facts.visitor.accept_language
-    return found if _LANGUAGES.fullmatch(found) else ""
-
-
-#: how each dimension is read from the facts; those of the agent are read in :func:`complete`
-_READ: Final[Mapping[str, Callable[[Facts, Decision, Policy], Any]]] = {
-    "route": lambda facts, _, __: facts.route,
-    "status": lambda facts, _, __: facts.status,
-    "bot": lambda facts, _, __: facts.visitor.bot,
-    "referrer_host": lambda facts, _, __: _referrer(facts.visitor.referrer)[0],
-    "language": _language,
-    "region": lambda _, decision, __: "" if decision.region == DECLINED else decision.region,
-    "ip": _ip,
-    "accept_language": _languages,
-    "referrer": lambda facts, _, __: _referrer(facts.visitor.referrer)[1],
+#: how each dimension of a single request is read; those of the visitor are in :func:`_standing`
+_READ: Final[Mapping[str, Callable[[Facts, Policy], Any]]] = {
+    "route": lambda facts, _: facts.route,
+    "status": lambda facts, _: facts.status,
+    "referrer_host": lambda facts, _: _referrer(facts.visitor.referrer)[0],
+    "referrer": lambda facts, _: _referrer(facts.visitor.referrer)[1],
     "query": _query,
-    "duration_ms": lambda facts, _, __: int(facts.duration_ms),
-    "method": lambda facts, _, __: facts.method[:10],
-    "host": lambda facts, _, __: facts.visitor.host,
-    "campaign": lambda facts, _, __: facts.campaign,
-    "link": lambda facts, _, __: facts.link,
-    "recipient": lambda facts, _, __: facts.recipient,
-    "_agent": lambda facts, _, __: facts.visitor.agent[:512],
+    "duration_ms": lambda facts, _: int(facts.duration_ms),
+    "method": lambda facts, _: facts.method[:10],
+    "campaign": lambda facts, _: facts.campaign,
+    "link": lambda facts, _: facts.link,
+    "recipient": lambda facts, _: facts.recipient,
 }
-_FROM_AGENT: Final = frozenset({"browser", "os", "device", "agent"})
 _READS: Final = {
-    tier: tuple(
-        (name, read) for name, read in _READ.items() if name in allowed or (name == "_agent" and allowed & _FROM_AGENT)
-    )
+    tier: tuple((name, read) for name, read in _READ.items() if name in allowed)
     for tier, allowed in TIER_FIELDS.items()
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -30,7 +31,12 @@ def template(path: str) -> str:
     write into a route (tokens, e-mail addresses, control characters). Rather a lost route than a leaked
     number: a word that looks odd is replaced too.
     """
-    parts = [part for part in path[:4096].split("/", _DEPTH * 2) if part]
+    return _template(path[:1024])
+
+
+@lru_cache(maxsize=2048)
+def _template(path: str) -> str:
+    parts = [part for part in path.split("/", _DEPTH * 2) if part]
     shown = [part if _PLAIN.fullmatch(part) and len(part) <= _LONGEST else _segment(part) for part in parts[:_DEPTH]]
     if len(parts) > _DEPTH and shown[-1] != "{rest}":
         shown[-1] = "{rest}"
