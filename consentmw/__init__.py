@@ -4,7 +4,7 @@ The rooms, in the order a request passes them:
 
 - ``middleware`` composes all others: request → who is asking → what may run → what the response
   may carry → what may be recorded → what is proven
-- who is asking: ``visitor``, ``regions``, ``i18n``
+- who is asking: ``visitor``, ``proxies``, ``regions``, ``i18n``
 - what may run: ``purposes``, ``choice``, ``decision``; ``consent`` is what a host application holds
 - what the response may carry: ``gate``, ``pages``, ``notices``
 - what may be recorded: ``events``, ``tokens``, ``recorder``, ``stores``

@@ -20,6 +20,7 @@ ORDER = (
     ("choice",),
     ("regions",),
     ("settings",),
+    ("proxies",),
     ("visitor",),
     ("decision",),
     ("consent",),
