@@ -31,7 +31,8 @@ SOUPS: Final = 5_000
 HEAD: Final = b'<link rel="stylesheet" href="/privacy/static/consentmw.css" data-consentmw>'
 BANNER: Final = b"".join(
     (
-        b'<section id="consentmw" data-consentmw><form method="post" action="/privacy/choices"><h2>Your privacy</h2><p>',
+        b'<section id="consentmw" data-consentmw><form method="post" action="/privacy/choices">',
+        b"<h2>Your privacy</h2><p>",
         b"We would like to measure visits and to show videos. You decide. " * 8,
         b'</p><button data-consentmw-action="accept">Accept</button>',
         b'<button data-consentmw-action="reject">Reject</button></form></section>',

@@ -19,6 +19,7 @@ from typing import Any, Final
 from starlette.types import Message, Scope, Send
 
 from ..consent import Consent
+from ..decision import Decision
 from ..purposes import Catalogue
 from .cookies import filter_set_cookie
 from .html import HtmlGate, Rules, Withheld
@@ -127,7 +128,7 @@ class GatedResponse:
             headers, filtered = filter_links(headers, self._rules)
             changed = changed or filtered
         if self.html:
-            headers = [*_private(headers, decision.state), *self._extra]
+            headers = [*_private(headers, decision.state, kept=not _runs_any(decision)), *self._extra]
             changed = True
             if self._head:
                 # A GET would carry another length; HEAD may leave it out (RFC 9110 9.3.2).
@@ -265,23 +266,32 @@ class _Blunt:
         return self._TAGS.sub(b"<consentmw-", self._tail)
 
 
-def _private(headers: Sequence[tuple[bytes, bytes]], state: str) -> list[tuple[bytes, bytes]]:
-    """Headers of a page written for one visitor: no shared cache keeps it, no 304 mixes two consent states."""
-    kept: list[tuple[bytes, bytes]] = []
-    words: set[bytes] = set()
+def _runs_any(decision: Decision) -> bool:
+    """Whether some third party's service may run in this visitor's pages."""
+    return len(decision.denied) < len(decision.services)
+
+
+def _private(headers: Sequence[tuple[bytes, bytes]], state: str, *, kept: bool) -> list[tuple[bytes, bytes]]:
+    """Headers of a page written for one visitor: no shared cache keeps it, no 304 mixes two consent states.
+
+    ``kept``: whether the browser may keep it. Going back shows what it kept without asking, also after
+    a withdrawal: a page in which services run must then be fetched anew.
+    """
+    found: list[tuple[bytes, bytes]] = []
+    words: set[bytes] = set() if kept else {b"no-store"}
     for name, value in headers:
         lower = name.lower()
         if lower == b"cache-control":
             words |= {word.strip().lower() for word in value.split(b",")}
         elif lower == b"etag":
-            kept.append((name, _state_etag(value, state)))
+            found.append((name, _state_etag(value, state)))
         elif lower not in (b"last-modified", b"accept-ranges", b"expires"):
             # By date alone a browser could revalidate another state's page; ranges would be of other bytes.
-            kept.append((name, value))
+            found.append((name, value))
     # What the application forbids, on whichever line, stays forbidden; what it would share is shared no more.
     extra = [word for word in (b"no-store", b"no-transform", b"must-revalidate") if word in words]
-    kept.append((b"cache-control", b", ".join([b"private", b"no-cache", *extra])))
-    return kept
+    found.append((b"cache-control", b", ".join([b"private", b"no-cache", *extra])))
+    return found
 
 
 def _state_etag(etag: bytes, state: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,6 +14,8 @@ __all__ = ["TRACKERS", "Visitor"]
 
 #: cookies of third parties' tags, as the catalogue and the stand-in name them
 TRACKERS = ("_ga", "_gid", "_gcl", "_fbp", "_fbc", "_clck", "_clsk", "_hj", "li_", "ln_", "IDE", "fr", "bcookie", "NID")
+#: seconds without a request after which a page is at rest
+_QUIET = 0.4
 _OWN = ("127.0.0.1", HOSTNAME)
 
 
@@ -23,6 +26,7 @@ class Visitor:
         self, browser: Browser, demo: Demo, *, javascript: bool = True, host: str = "", **options: Any
     ) -> None:
         self.demo = demo
+        self.javascript = javascript
         self.url = f"http://{host}" if host else demo.url
         self.context: BrowserContext = browser.new_context(
             java_script_enabled=javascript, ignore_https_errors=True, locale=options.pop("locale", "en-US"), **options
@@ -34,13 +38,24 @@ class Visitor:
         self.loaded: list[str] = []
         #: what the console said
         self.complaints: list[str] = []
+        #: requests under way, and when the last one began or ended
+        self._open: set[Request] = set()
+        self._last = time.monotonic()
         self.context.on("request", self._request)
+        self.context.on("requestfinished", self._ended)
+        self.context.on("requestfailed", self._ended)
         self.context.on("response", self._response)
         self.context.on("console", self._console)
         self.context.on("weberror", lambda error: self.complaints.append(str(error.error)))
         self.page: Page = self.context.new_page()
 
+    def _ended(self, request: Request) -> None:
+        self._open.discard(request)
+        self._last = time.monotonic()
+
     def _request(self, request: Request) -> None:
+        self._open.add(request)
+        self._last = time.monotonic()
         parts = urlsplit(request.url)
         if parts.scheme in ("http", "https") and parts.hostname not in _OWN:
             self.foreign.append(request.url)
@@ -63,7 +78,12 @@ class Visitor:
 
     def settle(self) -> None:
         """Wait until the page asks for nothing more."""
-        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_load_state("load")
+        end = time.monotonic() + PATIENCE
+        # Without scripts nothing is asked for after the load event.
+        while self.javascript and (self._open or time.monotonic() - self._last < _QUIET):
+            assert time.monotonic() < end, f"still loading: {[request.url for request in self._open]}"
+            self.page.wait_for_timeout(50)
 
     def press(self, action: str) -> None:
         """Press one of the buttons that take a choice, and wait for what follows."""
@@ -119,6 +139,10 @@ class Visitor:
             for name, domain in self.cookies().items()
             if name.startswith(TRACKERS) or not domain.endswith(("127.0.0.1", "utility.example"))
         }
+
+    def unexpected(self) -> list[str]:
+        """What the console complained about, except for pages that the test knew to be missing."""
+        return [line for line in self.complaints if "status of 404" not in line]
 
     def receipt(self) -> str:
         """The receipt that the site shows this visitor, "" when there is none."""
