@@ -17,21 +17,24 @@
   // Written by the server only where a Google tag may run: then this comes before it.
   if (here && "signals" in here.dataset) state(words(here.dataset.signals));
 
-  const MARK = "data-consentmw-";
+  const MARK = "data-consentmw-", OFF = "consentmw-off";
+  // Scripts and frames are made anew: a script runs once, and a frame keeps its place in the history,
+  // where going back would find what it loads now even if the page no longer has it.
   function revive(old) {
-    const script = old.localName === "script", fresh = script ? doc.createElement("script") : old;
+    const script = old.localName === "script", anew = script || /^i?frame$/.test(old.localName);
+    const fresh = anew ? doc.createElement(old.localName) : old;
     if (script) fresh.async = false; // Scripts keep their order, unless they said they need none.
     for (const { name, value } of [...old.attributes]) {
-      if (name === MARK + "service" || (script && name === "type")) continue;
+      if (name === MARK + "service" || (script && name === "type") || (name === "name" && value === OFF)) continue;
       fresh.setAttribute(name.startsWith(MARK) ? name.slice(MARK.length) : name, value);
     }
-    if (!script) {
+    if (!anew) {
       for (const name of old.getAttributeNames()) if (name.startsWith(MARK)) old.removeAttribute(name);
       return Promise.resolve();
     }
-    if (old.nonce) fresh.nonce = old.nonce;
-    fresh.text = old.text;
-    const waits = fresh.src && !fresh.hasAttribute("async") && !fresh.hasAttribute("defer");
+    if (script && old.nonce) fresh.nonce = old.nonce;
+    if (script) fresh.text = old.text;
+    const waits = script && fresh.src && !fresh.hasAttribute("async") && !fresh.hasAttribute("defer");
     return new Promise((done) => {
       if (waits) fresh.onload = fresh.onerror = done;
       old.replaceWith(fresh);

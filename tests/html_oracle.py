@@ -175,7 +175,7 @@ def _in_text(value: str) -> bool:
 
 _CRUDE: Final = re.compile(
     r"<(script|iframe|img|embed|source|video)"
-    r"(?:\s++(?!src=|poster=)[^\s=<>\"']++(?:=(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>]++))?)*+"
+    r"(?>(?:\s++(?!src=|poster=)[^\s=<>\"']++(?:=(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>]++))?)*)"
     r"\s++(?:src|poster)=[\"']?(?:https?:)?//([^\s\"'<>]++)[\"']?(?:\s[^<>\"']*+)?>",
     re.IGNORECASE,
 )

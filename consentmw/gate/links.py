@@ -19,7 +19,7 @@ _LOADING: Final = frozenset(
     b"preload modulepreload prefetch prerender preconnect dns-prefetch stylesheet icon apple-touch-icon manifest".split()
 )
 #: one link of a header: the target, then parameters, whose quoted values may hold commas and semicolons
-_LINK: Final = re.compile(rb'\s*<([^>]*)>((?:[^,"]|"(?:[^"\\]|\\.)*+"?)*+)\s*(?:,|$)')
+_LINK: Final = re.compile(rb'\s*<([^>]*)>((?>(?:[^,"]|"(?>(?:[^"\\]|\\.)*)"?)*))\s*(?:,|$)')
 _REL: Final = re.compile(rb';\s*rel\s*\*?=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
 
 

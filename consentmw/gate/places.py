@@ -24,16 +24,16 @@ _QUIET: Final = (
     rb"<(?:html|meta|link|base|basefont|bgsound|/(?!body|html|br|template)[a-z][^\t\n\f\r />]*+)" + AFTER_NAME
 )
 
-_SKIP_PROLOG: Final = re.compile(rb"(?:\xef\xbb\xbf|[\t\n\f\r ]++|" + COMMENT + rb"|<[?][^>]*+>)*+")
+_SKIP_PROLOG: Final = re.compile(rb"(?>(?:\xef\xbb\xbf|[\t\n\f\r ]++|" + COMMENT + rb"|<[?][^>]*+>)*)")
 _SKIP_HEAD: Final = re.compile(
-    rb"(?:[\t\n\f\r ]++|" + COMMENT + rb"|" + _BOGUS + rb"|" + _QUIET + REST.pattern + rb")*+"
+    rb"(?>(?:[\t\n\f\r ]++|" + COMMENT + rb"|" + _BOGUS + rb"|" + _QUIET + REST.pattern + rb")*)"
 )
 _SKIP_BODY: Final = re.compile(
-    rb"(?:[^<]++|<(?!(?:" + _RAW + rb"|/body)" + AFTER_NAME + rb")/?[a-z][^\t\n\f\r />]*+" + REST.pattern
-    + rb"|" + COMMENT + rb"|" + _BOGUS + rb"|<(?=[^a-z/!?]))*+"
+    rb"(?>(?:[^<]++|<(?!(?:" + _RAW + rb"|/body)" + AFTER_NAME + rb")/?[a-z][^\t\n\f\r />]*+" + REST.pattern
+    + rb"|" + COMMENT + rb"|" + _BOGUS + rb"|<(?=[^a-z/!?]))*)"
 )  # fmt: skip
 _NAME: Final = re.compile(rb"<(/?[a-z][^\t\n\f\r />]*+)" + AFTER_NAME)
-_ATTRIBUTES: Final = re.compile(rb"(?:" + ATTRIBUTE + rb")*+" + GAP)
+_ATTRIBUTES: Final = re.compile(rb"(?>(?:" + ATTRIBUTE + rb")*)" + GAP)
 _OPEN_VALUE: Final = re.compile(rb"[^\t\n\f\r />][^\t\n\f\r />=]*+" + BLANK + rb"=" + BLANK + rb"([^\t\n\f\r ])")
 _DOCTYPE: Final = re.compile(rb"<!doctype[\t\n\f\r >]")
 

@@ -1,7 +1,9 @@
 r"""The grammar of tags in bytes, as the HTML Standard's tokenizer reads them (13.2.5).
 
 All patterns work on lower-cased bytes of any encoding that keeps ASCII. They are possessive: no
-step is ever taken back, so a match costs time in proportion to what it reads. Only tab, line feed,
+step is ever taken back, so a match costs time in proportion to what it reads. Groups are made so by
+``(?>(?:...)*)``: ``(?:...)*+`` says the same and matches wrongly before Python 3.11.5 (cpython gh-106052),
+which is what Debian 12 ships. Only tab, line feed,
 form feed, carriage return and space separate, and a slash between attributes; a NUL, a vertical
 tab or a quote outside a value is part of a name, as it is for browsers.
 
@@ -31,10 +33,10 @@ _PLAIN: Final = rb"(?=[\t\n\f\r />])(?=" + BLANK + rb"[^=])"
 ATTRIBUTE: Final = GAP + _NAME + rb"(?:" + _EQUALS + _VALUE + rb"|" + _PLAIN + rb")"
 
 #: all of a tag after its name
-REST: Final = re.compile(rb"(?:" + ATTRIBUTE + rb")*+" + GAP + rb">")
+REST: Final = re.compile(rb"(?>(?:" + ATTRIBUTE + rb")*)" + GAP + rb">")
 
 #: one complete comment (13.2.5.43 and on: ``<!-->`` and ``<!--->`` are complete, ``--!>`` ends one too)
-COMMENT: Final = rb"<!--(?:-?>|(?!-?>)[^-]*+(?:-(?!-!?>)[^-]*+)*+--!?>)"
+COMMENT: Final = rb"<!--(?:-?>|(?!-?>)[^-]*+(?>(?:-(?!-!?>)[^-]*+)*)--!?>)"
 
 #: a value that begins inside a string of JavaScript or JSON: \"https://...\"
 _QUOTED_TWICE: Final = re.compile(rb"""\\+["']""")
@@ -56,7 +58,7 @@ def reader(names: bytes) -> re.Pattern[bytes]:
     other = GAP + rb"(?!" + ours + rb")" + _NAME + rb"(?:" + _EQUALS + _VALUE + rb"|" + _PLAIN + rb")"
     value = rb"""(?:"([^"]*+)"|'([^']*+)'|(?!["'])([^\t\n\f\r >]*+)(?=[\t\n\f\r >]))"""
     named = GAP + rb"(" + names + rb")(?=[\t\n\f\r />=])(?:" + _EQUALS + value + rb"|" + _PLAIN + rb")"
-    return re.compile(rb"(?:" + other + rb")*+" + named)
+    return re.compile(rb"(?>(?:" + other + rb")*)" + named)
 
 
 def attributes(pattern: re.Pattern[bytes], low: bytes, data: bytes, at: int, end: int) -> list[TagAttribute]:

@@ -35,7 +35,7 @@ _SLASHES: Final = re.compile(r"/{2,}")
 #: code points that vanish from a host name (UTS 46, status "ignored")
 _IGNORED: Final = re.compile("[\u00ad\u034f\u180b-\u180f\u200b\u2060\u2064\ufe00-\ufe0f\ufeff]")
 _HOST_LIKE: Final = re.compile(
-    r"(?<![a-z0-9_-])([a-z0-9_-]++(?:\.[a-z0-9_-]++)++)\.?(?::[0-9]++)?([/\\][^\s\"'`<>?#)]*+)?"
+    r"(?<![a-z0-9_-])([a-z0-9_-]++(?>(?:\.[a-z0-9_-]++)+))\.?(?::[0-9]++)?([/\\][^\s\"'`<>?#)]*+)?"
 )
 _ESCAPE: Final = re.compile(
     r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|u\{([0-9a-f]{1,6})\}|([0-9a-f]{1,6})[ \t\n\f\r]?|([^0-9a-f]))", re.IGNORECASE

@@ -47,9 +47,9 @@ _SAFE_VALUE: Final = rb"""(?:"[^"<]*+"|'[^'<]*+'|[^\t\n\f\r "'><][^\t\n\f\r ><]*
 _NO_VALUE: Final = rb"(?=[\t\n\f\r />])(?=" + BLANK + rb"[^=])"
 #: the rest of a tag without any character that an address of another host needs, and without another tag
 _HARMLESS: Final = (
-    rb"(?:" + GAP + rb"(?:(?!" + _ADDRESS_NAME + rb")[^\t\n\f\r /><][^\t\n\f\r />=<]*+"
+    rb"(?>(?:" + GAP + rb"(?:(?!" + _ADDRESS_NAME + rb")[^\t\n\f\r /><][^\t\n\f\r />=<]*+"
     + rb"(?:=" + _SAFE_VALUE + rb"|" + _NO_VALUE + rb")"
-    + rb"|" + _ADDRESS_NAME + rb"""="(?:[^"<:&\\/]++|/(?![\t\n\f\r /]))*+"))*+""" + GAP + rb">"
+    + rb"|" + _ADDRESS_NAME + rb"""="(?>(?:[^"<:&\\/]++|/(?![\t\n\f\r /]))*)"))*)""" + GAP + rb">"
 )  # fmt: skip
 #: svg and math change how code inside them is read
 _FOREIGN: Final = frozenset({b"svg", b"math", b"/svg", b"/math"})
@@ -88,11 +88,11 @@ _CODE_END: Final = {name: re.compile(rb"</" + name + AFTER_NAME) for name in (b"
 _OPENED: Final = re.compile(rb"<!--(?:-?>)?|<!\[cdata\[")
 _COMMENT_END: Final = re.compile(rb"--!?>")
 _CDATA_END: Final = re.compile(rb"\]\]>")
-_CDATA: Final = rb"<!\[cdata\[[^\]]*+(?:\](?!\]>)[^\]]*+)*+\]\]>"
+_CDATA: Final = rb"<!\[cdata\[[^\]]*+(?>(?:\](?!\]>)[^\]]*+)*)\]\]>"
 _OTHER_TAG: Final = rb"<(?!/?(?:script|style)[\t\n\f\r />])/?[a-z][^\t\n\f\r />]*+" + REST.pattern
 #: what stands before the end tag when the code is read as markup, as SVG and MathML read it
 _AS_MARKUP: Final = re.compile(
-    rb"(?:[^<]++|" + COMMENT + rb"|" + _CDATA + rb"|" + _OTHER_TAG + rb"|<(?=[^a-z/!?]))*+"
+    rb"(?>(?:[^<]++|" + COMMENT + rb"|" + _CDATA + rb"|" + _OTHER_TAG + rb"|<(?=[^a-z/!?]))*)"
 )  # fmt: skip
 
 
