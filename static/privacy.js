@@ -25,7 +25,7 @@
     const fresh = anew ? doc.createElement(old.localName) : old;
     if (script) fresh.async = false; // Scripts keep their order, unless they said they need none.
     for (const { name, value } of [...old.attributes]) {
-      if (name === MARK + "service" || (script && name === "type") || (name === "name" && value === OFF)) continue;
+      if (name === MARK + "service" || (script && name === "type") || (name === "name" && value.startsWith(OFF))) continue;
       fresh.setAttribute(name.startsWith(MARK) ? name.slice(MARK.length) : name, value);
     }
     if (!anew) {

@@ -9,6 +9,7 @@ Refuses to know headers, visitors and decisions: it is given ready rules and rea
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from .loose import LooseAttributes
@@ -24,6 +25,8 @@ _CHEAP: Final = 256
 #: how often, on average, a byte may be searched again because a tag may just have ended
 _PATIENCE: Final = 16
 _HEADSTART: Final = 1_048_576
+#: what may be written unquoted into a tag without harm under any parse
+_PATH: Final = re.compile(rb"/[A-Za-z0-9._~-][A-Za-z0-9/._~-]{0,200}")
 
 
 class HtmlGate:
@@ -32,13 +35,16 @@ class HtmlGate:
     __slots__ = ("_arrived", "_base", "_before", "_data", "_edits", "_fresh", "_loose", "_places", "_spent", "_total",
                  "_withholding", "withheld")  # fmt: skip
 
-    def __init__(self, rules: Rules, *, head: bytes = b"", body: bytes = b"", foot: bytes = b"") -> None:
+    def __init__(
+        self, rules: Rules, *, head: bytes = b"", body: bytes = b"", foot: bytes = b"", frame: bytes = b""
+    ) -> None:
+        """``frame``: the path, up to the service's key, of the page shown where a visible frame was withheld."""
         self._withholding: Withholding | None = None
         self._loose: LooseAttributes | None = None
         #: what was made inert so far
         self.withheld: list[Withheld] = []
         if not rules.empty:
-            self._withholding = Withholding(rules)
+            self._withholding = Withholding(rules, frame if _PATH.fullmatch(frame) else b"")
             self.withheld = self._withholding.found
             self._loose = LooseAttributes(rules, self.withheld)
         self._places = Places(head, body, foot)

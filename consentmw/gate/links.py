@@ -16,7 +16,7 @@ __all__ = ["filter_early_hint", "filter_links"]
 
 #: relations that make a browser load or connect (HTML, 4.6.7; Resource Hints)
 _LOADING: Final = frozenset(
-    b"preload modulepreload prefetch prerender preconnect dns-prefetch stylesheet icon apple-touch-icon manifest".split()
+    b"preload modulepreload prefetch prerender preconnect dns-prefetch stylesheet icon manifest".split()
 )
 #: one link of a header: the target, then parameters, whose quoted values may hold commas and semicolons
 _LINK: Final = re.compile(rb'\s*<([^>]*)>((?>(?:[^,"]|"(?>(?:[^"\\]|\\.)*)"?)*))\s*(?:,|$)')

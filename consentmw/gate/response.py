@@ -41,11 +41,13 @@ _SEALED: Final = b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 
 @dataclass(frozen=True, slots=True)
 class Inserts:
-    """What is written into a document: bytes for the head, the start of the body and its end."""
+    """What is written into a page: bytes for the head, the start of the body, its end, and into withheld frames."""
 
     head: bytes = b""
     body: bytes = b""
     foot: bytes = b""
+    #: path, up to the service's key, of the page that stands in for a frame
+    frame: bytes = b""
 
 
 class GatedResponse:
@@ -182,7 +184,7 @@ class GatedResponse:
         if not self._readable(headers, body):
             return None
         inserts = self._inserts()
-        gate = HtmlGate(self._rules, head=inserts.head, body=inserts.body, foot=inserts.foot)
+        gate = HtmlGate(self._rules, head=inserts.head, body=inserts.body, foot=inserts.foot, frame=inserts.frame)
         self._consent.withheld = gate.withheld
         self._gate = gate
         if self._decoder is not None:

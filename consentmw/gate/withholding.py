@@ -115,7 +115,8 @@ class _Wait(Exception):
 class Withholding:
     """The search for denied elements in one response."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, frame: bytes = b"") -> None:
+        self._frame = frame
         self.found: list[Withheld] = []
         self._rules = rules
         #: offset of the first byte that was not searched
@@ -181,8 +182,12 @@ class Withholding:
         if hit is not None:
             key, host = hit
             inert = b" type=text/plain" if name in _CODE_END else b""
+            inert += b" data-consentmw-service=" + key.encode()
+            if name == b"iframe" and self._frame and self._rules.visible(key):
+                # Of two attributes of one name the first counts: the placeholder's, whatever the page says later.
+                inert += b" src=" + self._frame + key.encode()
             space = b" " if view.low[at] == 0x2F else b""
-            edits.mark(view.base + at, inert + b" data-consentmw-service=" + key.encode() + space)
+            edits.mark(view.base + at, inert + space)
             for offset in off:
                 edits.mark(view.base + offset, OFF)
             self.found.append(Withheld(key, tag, host))

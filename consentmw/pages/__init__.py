@@ -48,6 +48,7 @@ class Pages:
             "locale": choosing.locale,
             "receipt": _read_only(showing.receipt),
             "state": _read_only(showing.state),
+            "held": _read_only(showing.held),
             "go": measuring.click_through,
             "px": measuring.pixel,
             "static": _read_only(files.static),
@@ -69,7 +70,7 @@ class Pages:
         if path.startswith(self._below):
             name, _, rest = path[len(self._below) :].partition("/")
             page = self._pages.get(name, self._missing)
-            takes_rest = name in ("go", "px", "static")
+            takes_rest = name in ("go", "held", "px", "static")
             return (page if bool(rest) == takes_rest else self._missing), rest
         if path == self._prefix:
             return self._pages[""], ""

@@ -31,7 +31,7 @@ __all__ = ["Choosing"]
 logger = logging.getLogger("consentmw")
 
 _ACTIONS: Final = ("accept", "reject", "save", "withdraw")
-_SURFACES: Final = ("banner", "choices")
+_SURFACES: Final = ("banner", "choices", "placeholder")
 _MOST_RETURN: Final = 2000
 #: kinds of purpose under which rows of a visitor's own are recorded (design: the tiers)
 _MEASURED: Final = ("analytics", "advertising", "email_measurement")
@@ -144,7 +144,7 @@ class Choosing:
         site = self._site
         decision = consent.decision
         optional = {p.key for p in site.catalogue.purposes.values() if p.optional}
-        shown = self._renderer.shown(consent, fields.get("surface", ""))
+        shown = self._renderer.shown(consent, fields.get("surface", ""), fields.get("service", ""))
 
         def append() -> None:
             site.ledger.append(

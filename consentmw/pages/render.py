@@ -23,6 +23,7 @@ from ..gate.google import needs_signals, signals
 from ..gate.response import Inserts
 from ..i18n import Texts
 from ..notices import to_html
+from ..purposes import Service
 from ..site import Site
 from .files import Files
 
@@ -67,12 +68,14 @@ class Renderer:
     def inserts(self, base: str, decision: Decision, scope: Scope) -> Inserts:
         """The pieces for a document of the application: style and script, banner, links."""
         head, banner, foot = self._parts(base, decision)
-        return Inserts(head, _return_path(scope).join(banner), foot)
+        return Inserts(head, _return_path(scope).join(banner), foot, f"{base}/held/".encode("ascii", "replace"))
 
-    def shown(self, consent: Consent, surface: str) -> str:
-        """sha256 of what the visitor saw when choosing: the banner, or the page of choices."""
+    def shown(self, consent: Consent, surface: str, service: str = "") -> str:
+        """sha256 of what the visitor saw when choosing: the banner, the page of choices, or a frame's placeholder."""
         if surface == "choices":
             page = self.choices(consent, saved=False)
+        elif surface == "placeholder" and (held := self._site.catalogue.services.get(service)) is not None:
+            page = self.held(consent, held, "")
         else:
             page = _RETURN.encode().join(self._parts(consent.url(), consent.decision)[1])
         return hashlib.sha256(page).hexdigest()
@@ -174,6 +177,22 @@ class Renderer:
             updated=self._texts.for_language(consent.language).date(self._site.notices.updated),
             notice_id=self._site.notices.id,
             notice_lang=language,
+        )
+
+    def held(self, consent: Consent, service: Service, return_path: str) -> bytes:
+        """What stands in a frame that was withheld: what it is, why it is off, and how to allow it."""
+        purposes = self._site.catalogue.purposes
+        missing = [purposes[key] for key in service.purposes if not consent.allows(key)] or [
+            purposes[service.purposes[0]]
+        ]
+        granted = [key for key, p in purposes.items() if p.optional and consent.allows(key)]
+        return self._page(
+            "held.html",
+            consent,
+            service=service,
+            purpose=missing[0],
+            granted=[*granted, *(p.key for p in missing)],
+            return_path=return_path,
         )
 
     def receipt(self, consent: Consent, entries: Iterable[Entry]) -> bytes:
