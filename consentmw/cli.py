@@ -54,7 +54,7 @@ def check(path: SettingsFile) -> None:
     typer.echo(f"{path}: good")
     typer.echo(f"  {settings.site_name}, pages under {settings.prefix}, store {settings.store}")
     for purpose in site.catalogue.purposes.values():
-        names = [s.name for s in site.catalogue.services.values() if purpose.key in s.purposes]
+        names = [s.name for s in site.catalogue.disclosed if purpose.key in s.purposes]
         typer.echo(f"  {purpose.key} ({purpose.kind}): {', '.join(names) or 'no service'}")
     typer.echo(
         f"  unknown region: {settings.fallback_regime}; a choice is asked again after {settings.valid_days} days"

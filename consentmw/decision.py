@@ -45,7 +45,7 @@ class Verdict:
     """Granted or denied, and the reason in a word that operators can count.
 
     Reasons: ``necessary``, ``choice``, ``gpc``, ``regime``, ``no choice``, ``expired``,
-    ``notice changed``, ``minor``, ``error``; for a service the reason of the purpose that decided.
+    ``notice changed``, ``minor``, ``not disclosed``, ``error``; for a service the reason of the purpose that decided.
     """
 
     granted: bool
@@ -175,6 +175,9 @@ def _services(catalogue: Catalogue, purposes: Mapping[str, Verdict]) -> dict[str
     """A service runs when all its purposes may; the first that may not gives the reason."""
     services = {}
     for service in catalogue.services.values():
+        if not service.disclosed:
+            services[service.key] = Verdict(False, "not disclosed")
+            continue
         verdicts = [purposes[key] for key in service.purposes]
         refused = next((verdict for verdict in verdicts if not verdict.granted), None)
         services[service.key] = refused or verdicts[0]

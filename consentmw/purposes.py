@@ -14,7 +14,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from functools import lru_cache
 from pathlib import Path
@@ -77,6 +77,8 @@ class Service:
     retention_days: int = 0
     privacy_url: str = ""
     opt_out_url: str = ""
+    #: whether visitors are told and asked about it; one they are not told about is recognised and never runs
+    disclosed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +113,20 @@ class Catalogue:
         object.__setattr__(self, "_cookie_owner", tuple(service for _, service in cookies))
         object.__setattr__(self, "_cookies", re.compile(pattern) if cookies else None)
         material = [f"{p.key}:{p.kind}" for p in self.purposes.values()]
-        material += [f"{s.key}:{s.provider}:{s.purposes}:{s.retention_days}" for s in self.services.values()]
+        material += [f"{s.key}:{s.provider}:{s.purposes}:{s.retention_days}" for s in self.disclosed]
         digest = hashlib.sha256("\n".join(sorted(material)).encode()).hexdigest()
         object.__setattr__(self, "fingerprint", digest[:12])
+
+    @property
+    def disclosed(self) -> tuple[Service, ...]:
+        """The services that visitors are told and asked about."""
+        return tuple(service for service in self.services.values() if service.disclosed)
 
     def _check(self, service: Service) -> None:
         key = f"services.{service.key}"
         if not service.purposes:
             raise CatalogueError(f"{key}.purposes", "at least one purpose: a service nobody needs must not run")
-        for purpose in service.purposes:
+        for purpose in service.purposes if service.disclosed else ():
             if purpose not in self.purposes:
                 raise CatalogueError(f"{key}.purposes", f"one of {', '.join(self.purposes)}, not {purpose!r}")
         if not (service.hosts or service.inline):
@@ -169,9 +176,8 @@ class Catalogue:
     ) -> Catalogue:
         """The shipped catalogue with a site's own purposes and services added or overridden.
 
-        ``only`` keeps just these services of the shipped ones, so that the notice lists what the
-        site uses; a tag of a shipped service that is left out is then an unknown third party.
-        Raises CatalogueError.
+        ``only`` names those of the shipped services that the site uses: the notice lists no others. The
+        others stay recognised and are always withheld, since nobody was asked about them. Raises CatalogueError.
         """
         shipped = _shipped()
         kept = set(shipped["services"] if only is None else only)
@@ -179,6 +185,7 @@ class Catalogue:
             raise CatalogueError("services_used", f"known services; {', '.join(unknown)} is in no catalogue")
         merged = _merged(shipped["services"], services or {}, "services")
         wanted = {key: value for key, value in merged.items() if key in kept or key in (services or {})}
+        others = {key: value for key, value in merged.items() if key not in wanted}
         used = {
             name for key, value in wanted.items() for name in _names(value.get("purposes"), f"services.{key}.purposes")
         }
@@ -188,7 +195,9 @@ class Catalogue:
             # A purpose that no service serves is not asked about, unless the site declared it itself.
             if key in used or key in (purposes or {}) or value.get("kind") in _OWN_KINDS
         }
-        return cls(found, {key: _service(key, value) for key, value in wanted.items()})
+        told = {key: _service(key, value) for key, value in wanted.items()}
+        untold = {key: replace(_service(key, value), disclosed=False) for key, value in others.items()}
+        return cls(found, told | untold)
 
 
 _Table: TypeAlias = Mapping[str, Mapping[str, object]]

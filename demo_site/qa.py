@@ -72,6 +72,7 @@ class Panel:
                     "reason": v.reason,
                 }
                 for key, v in decision.services.items()
+                if catalogue.services[key].disclosed
             ],
         }
 

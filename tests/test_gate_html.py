@@ -43,6 +43,8 @@ def gate_in_chunks(html: bytes, sizes: list[int], rules: Rules = RULES, /, **ins
 FB = "https://connect.facebook.net/en_US/fbevents.js"
 YT = "https://www.youtube.com/embed/a"
 _YOUTUBE = "data-consentmw-service=youtube"
+#: going back, a browser fills a frame from its history by its name: so a withheld one gets a new name
+_NAMED = "name=consentmw-off-0"
 
 PLAIN = [
     (f'<script src="{FB}"></script>',
@@ -55,9 +57,9 @@ PLAIN = [
     ("<script type=text/javascript>gtag('config','G')</script>",
      "<script type=text/plain data-consentmw-service=google_analytics data-consentmw-type=text/javascript>"
      "gtag('config','G')</script>"),
-    (f'<iframe width=1 src="{YT}"></iframe>', f'<iframe {_YOUTUBE} width=1 data-consentmw-src="{YT}"></iframe>'),
-    (f"<iframe src={YT}></iframe>", f"<iframe {_YOUTUBE} data-consentmw-src={YT}></iframe>"),
-    (f"<IFRAME SRC={YT}>", f"<IFRAME {_YOUTUBE} data-consentmw-SRC={YT}>"),
+    (f'<iframe width=1 src="{YT}"></iframe>', f'<iframe {_YOUTUBE} {_NAMED} width=1 data-consentmw-src="{YT}"></iframe>'),
+    (f"<iframe src={YT}></iframe>", f"<iframe {_YOUTUBE} {_NAMED} data-consentmw-src={YT}></iframe>"),
+    (f"<IFRAME SRC={YT}>", f"<IFRAME {_YOUTUBE} {_NAMED} data-consentmw-SRC={YT}>"),
     (f"<img/src={YT}>", f"<img {_YOUTUBE} /data-consentmw-src={YT}>"),
     (f"<img\nsrc = '{YT}' >", f"<img {_YOUTUBE}\ndata-consentmw-src = '{YT}' >"),
     ("<img src=/a.jpg srcset='/a.jpg 1x, //i.ytimg.com/a.jpg 2x'>",
@@ -78,7 +80,7 @@ PLAIN = [
     ("<script>document.write(\"<img src=\\\"//www.youtube.com/a\\\">\")</script>",
      f"<script>document.write(\"<img {_YOUTUBE} data-consentmw-src=\\\"//www.youtube.com/a\\\">\")</script>"),
     ("<iframe srcdoc=\"&lt;script&gt;fbq('init')&lt;/script&gt;\">",
-     "<iframe data-consentmw-service=meta_pixel data-consentmw-srcdoc=\"&lt;script&gt;fbq('init')&lt;/script&gt;\">"),
+     "<iframe data-consentmw-service=meta_pixel name=consentmw-off-0 data-consentmw-srcdoc=\"&lt;script&gt;fbq('init')&lt;/script&gt;\">"),
     (f"<script type=speculationrules>{{\"prefetch\":[{{\"urls\":[\"{YT}\"]}}]}}</script>",
      f"<script type=text/plain {_YOUTUBE} data-consentmw-type=speculationrules>"
      f"{{\"prefetch\":[{{\"urls\":[\"{YT}\"]}}]}}</script>"),
@@ -139,7 +141,7 @@ def test_what_was_withheld_is_reported() -> None:
 def test_granted_services_stay() -> None:
     html = f"<script src={FB}></script><iframe src={YT}></iframe>"
     out = gate(html, Rules(CATALOGUE, frozenset({"youtube"})))
-    assert out == f"<script src={FB}></script><iframe {_YOUTUBE} data-consentmw-src={YT}></iframe>"
+    assert out == f"<script src={FB}></script><iframe {_YOUTUBE} {_NAMED} data-consentmw-src={YT}></iframe>"
 
 
 # Markup that rewriters were fooled by, or could be. In each, a browser loads something or might.
@@ -623,7 +625,7 @@ def test_nothing_denied_and_nothing_inserted_changes_nothing(html: bytes, cuts: 
 @given(soups)
 def test_edits_only_insert(html: str) -> None:
     """Taking our marks out gives back every byte; none of them holds a quote or a bracket."""
-    marks = r"(?: type=text/plain)? data-consentmw-service=[a-z_]+(?: (?=/))?|data-consentmw-|consentmw-withheld-"
+    marks = r"(?: type=text/plain)? data-consentmw-service=[a-z_]+(?: name=consentmw-off-[0-9]+)?(?: (?=/))?|data-consentmw-|consentmw-withheld-"
     assert re.sub(marks, "", gate(html)) == html
 
 
@@ -675,6 +677,8 @@ def _tree(html: str) -> list[tuple[str, dict[str, str], str, str]]:
         values = {str(name): value for name, value in element.attrib.items()}
         if values.pop("data-consentmw-service", "") and values.get("type") == "text/plain":
             del values["type"]
+        if values.get("name", "").startswith("consentmw-off-"):
+            del values["name"]
         values = {name.removeprefix("data-consentmw-"): value for name, value in values.items()}
         found.append((str(element.tag), values, element.text or "", element.tail or ""))
     return found

@@ -54,7 +54,7 @@ class Rules:
     def visible(self, key: str) -> bool:
         """Whether visitors see what this service shows, so that it is missed where it was withheld."""
         service, purposes = self._catalogue.services[key], self._catalogue.purposes
-        return any(purposes[name].kind == "preferences" for name in service.purposes)
+        return service.disclosed and any(purposes[name].kind == "preferences" for name in service.purposes)
 
     def url(self, raw: bytes) -> tuple[str, str] | None:
         """Service key and host, when a browser would fetch this attribute value from a denied service."""

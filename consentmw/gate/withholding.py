@@ -40,7 +40,7 @@ _ALIAS: Final = b"consentmw-withheld-"
 _ADDRESSES: Final = rb"src|srcset|imagesrcset|href|xlink:href|data|poster|srcdoc|attributionsrc"
 _ANIMATED: Final = rb"to|from|by|values"
 _LOADS: Final = frozenset(_ADDRESSES.split(b"|"))
-_READER: Final = reader(_ADDRESSES + rb"|" + _ANIMATED + rb"|content|http-equiv|type|rel")
+_READER: Final = reader(_ADDRESSES + rb"|" + _ANIMATED + rb"|content|http-equiv|type|rel|name")
 
 _ADDRESS_NAME: Final = rb"(?:" + _ADDRESSES + rb")(?=[\t\n\f\r />=])"
 _SAFE_VALUE: Final = rb"""(?:"[^"<]*+"|'[^'<]*+'|[^\t\n\f\r "'><][^\t\n\f\r ><]*+(?=[\t\n\f\r >]))"""
@@ -53,6 +53,7 @@ _HARMLESS: Final = (
 )  # fmt: skip
 #: svg and math change how code inside them is read
 _FOREIGN: Final = frozenset({b"svg", b"math", b"/svg", b"/math"})
+_FRAMES: Final = (b"iframe", b"frame")
 _ALWAYS: Final = frozenset({b"script", b"style", b"meta", b"set", b"animate"}) | _FOREIGN
 _WITH_ADDRESS: Final = frozenset(
     b"iframe frame img image input link source video audio track embed object use feimage base".split()
@@ -117,6 +118,8 @@ class Withholding:
 
     def __init__(self, rules: Rules, frame: bytes = b"") -> None:
         self._frame = frame
+        #: frames withheld so far
+        self._frames = 0
         self.found: list[Withheld] = []
         self._rules = rules
         #: offset of the first byte that was not searched
@@ -183,6 +186,12 @@ class Withholding:
             key, host = hit
             inert = b" type=text/plain" if name in _CODE_END else b""
             inert += b" data-consentmw-service=" + key.encode()
+            if name in _FRAMES:
+                # Going back, a browser loads a frame from its history, by its name, whatever it says now:
+                # so it gets a name that no page had while the service was allowed.
+                inert += b" name=consentmw-off-%d" % self._frames
+                self._frames += 1
+                off |= {a.at for a in found if a.name == b"name"}
             if name == b"iframe" and self._frame and self._rules.visible(key):
                 # Of two attributes of one name the first counts: the placeholder's, whatever the page says later.
                 inert += b" src=" + self._frame + key.encode()

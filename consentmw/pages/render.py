@@ -239,7 +239,7 @@ class Renderer:
         return f"{base}/static/{self._files.names[name]}"
 
     def _purposes(self) -> list[dict[str, Any]]:
-        services = self._site.catalogue.services.values()
+        services = self._site.catalogue.disclosed
         return [
             {
                 "key": p.key,

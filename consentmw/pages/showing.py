@@ -58,7 +58,7 @@ class Showing:
     async def held(self, exchange: Exchange) -> None:
         """GET held/<service>: what stands in a frame of a service that may not run."""
         service = self._site.catalogue.services.get(exchange.rest)
-        if service is None:
+        if service is None or not service.disclosed:
             await self.missing(exchange)
             return
         # The page around the frame is the referrer, as browsers tell pages of one site to each other.
