@@ -19,7 +19,8 @@ KEY = "a key for tests, long enough"
 PAGE = b"""<!doctype html>
 <html lang="en"><head><title>Home</title>
 <script async src="https://www.googletagmanager.com/gtag/js?id=G-TEST"></script>
-<script>window.dataLayer=window.dataLayer||[];function gtag(){dataLayer.push(arguments);}gtag('js',new Date());gtag('config','G-TEST');</script>
+<script>window.dataLayer=window.dataLayer||[];function gtag(){dataLayer.push(arguments);}
+gtag('js',new Date());gtag('config','G-TEST');</script>
 </head><body><h1>Home</h1><iframe src="https://www.youtube.com/embed/x"></iframe>
 <img src="https://www.facebook.com/tr?id=1&ev=PageView"></body></html>
 """
