@@ -37,12 +37,16 @@ clean: ## remove everything that was made, the environment too
 	@rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Chromium, and what Playwright's own program needs of a bare system.
 .PHONY: browser
-browser:
+browser: $(stamp)test-$(key)
 	@scripts/find-browser >/dev/null 2>&1 || { \
 		[ -z "$$CONSENTMW_CHROMIUM" ] && echo "Installing Chromium for the browser tests" && \
 		scripts/install-packages chromium; \
 	}; scripts/find-browser >/dev/null
+	@$(python) -m playwright --version >/dev/null 2>&1 || { \
+		echo "Installing what drives the browser" && scripts/install-packages libatomic1; \
+	}; $(python) -m playwright --version >/dev/null
 
 $(stamp)demo-$(key):
 	@scripts/make-venv $(VENV)
