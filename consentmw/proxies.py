@@ -70,6 +70,12 @@ def _address(text: str) -> _Address | None:
     return address
 
 
+@lru_cache(maxsize=4096)
+def _text(peer: str) -> str:
+    address = _address(peer)
+    return str(address) if address is not None else ""
+
+
 def _node(text: str) -> _Address | None:
     """One hop as a proxy wrote it: ``192.0.2.1``, ``192.0.2.1:80``, ``2001:db8::1``, ``[2001:db8::1]:80``."""
     text = text.strip(" \t")
@@ -119,9 +125,9 @@ def client_address(peer: str | None, headers: Headers, trusted: Trusted = ()) ->
     two itself, and should drop the other. Raises SettingsError when ``trusted`` holds something else
     than addresses, networks and "unix".
     """
-    verified = _address(peer) if peer else None
     if not trusted:
-        return str(verified) if verified is not None else ""
+        return _text(peer) if peer else ""
+    verified = _address(peer) if peer else None
     trust = _trust(tuple(trusted))
     if not _vouched(peer, verified, trust):
         return str(verified) if verified is not None else ""

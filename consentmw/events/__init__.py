@@ -55,7 +55,7 @@ TIER_FIELDS: Final[Mapping[str, frozenset[str]]] = dict(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double the cost of making one, which every request pays
 class Facts:
     """What one request told us, raw. Never stored, never logged: :func:`minimise` is its only reader."""
 

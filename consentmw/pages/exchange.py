@@ -43,7 +43,7 @@ class FormError(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exchange:
     """A request to one of our pages."""
 

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from threading import Lock
@@ -32,16 +33,21 @@ _COUNT_FIELDS: Final = Count._fields
 _ENTRY_FIELDS: Final = tuple(field.name for field in fields(Entry))
 
 
-def _insert(table: str, columns: Sequence[str]) -> str:
+def _insert(table: str, columns: Sequence[str], rows: int = 1) -> str:
     # Names from our own code only; values always travel as parameters.
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+    values = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([values] * rows)}"  # noqa: S608
 
 
 _ADD: Final = (
     _insert("counts", (*_COUNT_FIELDS, "count"))
     + f" ON CONFLICT ({', '.join(_COUNT_FIELDS)}) DO UPDATE SET count = count + excluded.count"
 )
+#: rows a statement. For each statement the driver lets go of the interpreter and has to win it back from the
+#: thread that answers requests; row by row that costs more than the writing. SQLite takes 32,766 values at most.
+_TOGETHER: Final = 100
 _WRITE: Final = _insert("events", EVENT_FIELDS) + " ON CONFLICT (id) DO NOTHING"
+_WRITE_TOGETHER: Final = _insert("events", EVENT_FIELDS, _TOGETHER) + " ON CONFLICT (id) DO NOTHING"
 _ERASED: Final = "SELECT receipt FROM erased WHERE receipt IN (SELECT value FROM json_each(?))"
 _ERASE: Final = (
     "INSERT INTO erased (receipt, at) VALUES (?, ?) ON CONFLICT (receipt) DO NOTHING",
@@ -147,8 +153,11 @@ class SqliteStore:
                 rows = [row for event, row in zip(events, rows, strict=True) if event.receipt not in gone]
             if added:
                 connection.exec_driver_sql(_ADD, added)
-            if rows:
-                connection.exec_driver_sql(_WRITE, rows)
+            whole = len(rows) // _TOGETHER * _TOGETHER
+            for at in range(0, whole, _TOGETHER):
+                connection.exec_driver_sql(_WRITE_TOGETHER, tuple(chain.from_iterable(rows[at : at + _TOGETHER])))
+            if rows[whole:]:
+                connection.exec_driver_sql(_WRITE, rows[whole:])
 
     def erase(self, receipt: str) -> int:
         if not receipt:
