@@ -59,6 +59,9 @@ def check(path: SettingsFile) -> None:
     typer.echo(
         f"  unknown region: {settings.fallback_regime}; a choice is asked again after {settings.valid_days} days"
     )
+    if settings.services_used is None:
+        number = len(site.catalogue.disclosed)
+        typer.echo(f"  services_used is not set, so visitors are shown all {number} services; name those that you use")
     typer.echo(f"  notice {site.notices.id}, last updated {site.notices.updated.isoformat()}")
 
 

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from .choice import Choice
@@ -83,10 +84,16 @@ class Decision:
     state: str = ""
 
     def __post_init__(self) -> None:
-        shown = [
-            f"{key}{verdict.granted:d}{verdict.reason}" for key, verdict in (self.purposes | self.services).items()
+        # With one catalogue the purposes' verdicts settle the services'; the denied ones tell catalogues apart.
+        shown = [f"{key}{verdict.granted:d}{verdict.reason}" for key, verdict in self.purposes.items()]
+        shown += [
+            _named(self.denied),
+            self.language,
+            self.region,
+            self.regime,
+            self.notice,
+            f"{self.ask:d}{self.gpc:d}",
         ]
-        shown += [self.language, self.region, self.regime, self.notice, f"{self.ask:d}{self.gpc:d}"]
         digest = hashlib.blake2s("\n".join(shown).encode(), digest_size=6).hexdigest()
         object.__setattr__(self, "state", digest)
 
@@ -128,7 +135,7 @@ def decide(
         purpose.key: _verdict(purpose, regime, choice, stale, gpc=gpc, minor=minor)
         for purpose in catalogue.purposes.values()
     }
-    services = _services(catalogue, purposes)
+    services, denied = _services(catalogue, tuple(purposes.items()))
     return Decision(
         purposes=purposes,
         services=services,
@@ -141,7 +148,7 @@ def decide(
         notice=notice,
         receipt=live.receipt if live else "",
         ask=live is None and regime.ask,
-        denied=frozenset(key for key, verdict in services.items() if not verdict.granted),
+        denied=denied,
         google=_google(catalogue, purposes),
         until=live.at + valid_for if live else None,
     )
@@ -153,7 +160,7 @@ def closed(catalogue: Catalogue, *, language: str, reason: str = "error") -> Dec
         purpose.key: Verdict(False, reason) if purpose.optional else Verdict(True, "necessary")
         for purpose in catalogue.purposes.values()
     }
-    services = _services(catalogue, purposes)
+    services, denied = _services(catalogue, tuple(purposes.items()))
     return Decision(
         purposes=purposes,
         services=services,
@@ -166,13 +173,20 @@ def closed(catalogue: Catalogue, *, language: str, reason: str = "error") -> Dec
         notice="",
         receipt="",
         ask=False,
-        denied=frozenset(key for key, verdict in services.items() if not verdict.granted),
+        denied=denied,
         google=_google(catalogue, purposes),
     )
 
 
-def _services(catalogue: Catalogue, purposes: Mapping[str, Verdict]) -> dict[str, Verdict]:
-    """A service runs when all its purposes may; the first that may not gives the reason."""
+@lru_cache(maxsize=256)
+def _services(
+    catalogue: Catalogue, decided: tuple[tuple[str, Verdict], ...]
+) -> tuple[dict[str, Verdict], frozenset[str]]:
+    """A service runs when all its purposes may; the first that may not gives the reason. And those denied.
+
+    Remembered, because purposes can be decided in a few ways only, and services may be many.
+    """
+    purposes = dict(decided)
     services = {}
     for service in catalogue.services.values():
         if not service.disclosed:
@@ -181,7 +195,12 @@ def _services(catalogue: Catalogue, purposes: Mapping[str, Verdict]) -> dict[str
         verdicts = [purposes[key] for key in service.purposes]
         refused = next((verdict for verdict in verdicts if not verdict.granted), None)
         services[service.key] = refused or verdicts[0]
-    return services
+    return services, frozenset(key for key, verdict in services.items() if not verdict.granted)
+
+
+@lru_cache(maxsize=256)
+def _named(denied: frozenset[str]) -> str:
+    return ",".join(sorted(denied))
 
 
 def _stale(catalogue: Catalogue, choice: Choice | None, now: datetime, valid_for: timedelta) -> str:

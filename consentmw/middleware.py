@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .consent import Consent
 from .decision import Decision
 from .events import Facts, minimise, template
-from .gate.response import GatedResponse, Inserts, restore_etag
+from .gate.headers import restore_etag
+from .gate.response import GatedResponse, Inserts
 from .pages import Exchange, Pages
 from .recorder import Recorder
 from .settings import Settings
@@ -72,7 +73,7 @@ class ConsentMiddleware:
         consent = Consent(verdict.decision, self.pages.base(scope), self.site.tokens)
         # A copy: what we publish must not leak to whoever made the scope, nor routing back through it.
         # The headers as a list: a server may give a generator, and reading it has used it up.
-        scope = {**scope, "headers": visitor.headers, "consent": consent}
+        scope = {**scope, "headers": verdict.seen(visitor.headers), "consent": consent}
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
         elif (found := self.pages.find(scope)) is not None:

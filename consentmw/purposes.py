@@ -33,6 +33,12 @@ _OWN_KINDS: Final = ("necessary", "analytics", "email_measurement")
 _DATA: Final = Path(__file__).parent / "data" / "services.toml"
 _KEY: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)+(/[!-~]*)?")
+#: a fetch directive (or form-action) and one source of it: a scheme, or a scheme and a host (CSP Level 3, 2.3.1)
+_CSP: Final = re.compile(
+    r"((child|connect|font|frame|img|manifest|media|object|script|style|worker)-src|form-action) "
+    r"(blob:|data:|(https|wss)://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]+)?)"
+)
+_WILDCARD: Final = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +73,12 @@ class Service:
     hosts: tuple[str, ...] = ()
     #: literal pieces of inline code that only this service's snippet holds
     inline: tuple[str, ...] = ()
-    #: cookie names it sets in the site's own domain, with ``*`` as wildcard
+    #: cookie names it sets in the site's own domain, with ``*`` and ``?`` as wildcards
     cookies: tuple[str, ...] = ()
     #: localStorage and sessionStorage keys it writes, with ``*`` as wildcard
     storage: tuple[str, ...] = ()
+    #: sources for a Content-Security-Policy that don't follow from ``hosts``: ``connect-src wss://ws.example``
+    csp: tuple[str, ...] = ()
     #: Google consent signals it needs (``analytics_storage``, ``ad_storage`` ...)
     google: tuple[str, ...] = ()
     #: how long its cookies live, in days, as its documentation says; 0 for none
@@ -81,7 +89,37 @@ class Service:
     disclosed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+class _Cookies:
+    """Cookie names of all services, looked up in a time that doesn't grow with their number."""
+
+    __slots__ = ("_exact", "_heads", "_lengths")
+
+    def __init__(self, services: Iterable[Service]) -> None:
+        self._exact: dict[str, Service] = {}
+        #: by what stands before the first wildcard
+        self._heads: dict[str, list[tuple[re.Pattern[str], Service]]] = {}
+        for service in services:
+            for name in service.cookies:
+                if wildcard := _WILDCARD.search(name):
+                    marks = self._heads.setdefault(name[: wildcard.start()], [])
+                    marks.append((re.compile(translate(name)), service))
+                else:
+                    self._exact.setdefault(name, service)
+        self._lengths = sorted({len(head) for head in self._heads}, reverse=True)
+
+    def owner(self, name: str) -> Service | None:
+        """The service of the whole name, else of the longest beginning that a pattern has."""
+        if found := self._exact.get(name):
+            return found
+        for length in self._lengths:
+            # A name shorter than this is met again, whole, at its own length.
+            for pattern, service in self._heads.get(name[:length], ()):
+                if pattern.match(name):
+                    return service
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Catalogue:
     """All purposes and services of a site, with the look-ups that the gates need."""
 
@@ -92,8 +130,7 @@ class Catalogue:
     fingerprint: str = field(init=False)
     _hosts: Mapping[str, tuple[tuple[str, Service], ...]] = field(init=False, repr=False)
     _code: tuple[tuple[str, Service], ...] = field(init=False, repr=False)
-    _cookies: re.Pattern[str] | None = field(init=False, repr=False)
-    _cookie_owner: tuple[Service, ...] = field(init=False, repr=False)
+    _cookies: _Cookies = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         hosts: dict[str, dict[str, Service]] = {}
@@ -102,16 +139,14 @@ class Catalogue:
             for mark in service.hosts:
                 host, slash, path = mark.partition("/")
                 other = hosts.setdefault(host, {}).setdefault(slash + path, service)
-                if other is not service:
+                # What the site doesn't use gives way: a service of its own may stand at the same address.
+                if other is not service and service.disclosed:
                     raise CatalogueError(f"services.{service.key}.hosts", f"{mark!r} only once: {other.key} has it too")
         # The longest path first, so that a host shared by two products goes to the closer match.
         table = {host: tuple(sorted(marks.items(), key=lambda m: -len(m[0]))) for host, marks in hosts.items()}
-        cookies = [(name, service) for service in self.services.values() for name in service.cookies]
-        pattern = "|".join(f"({translate(name)})" for name, _ in cookies)
         object.__setattr__(self, "_hosts", table)
         object.__setattr__(self, "_code", tuple((p, s) for s in self.services.values() for p in s.inline))
-        object.__setattr__(self, "_cookie_owner", tuple(service for _, service in cookies))
-        object.__setattr__(self, "_cookies", re.compile(pattern) if cookies else None)
+        object.__setattr__(self, "_cookies", _Cookies(self.services.values()))
         material = [f"{p.key}:{p.kind}" for p in self.purposes.values()]
         material += [f"{s.key}:{s.provider}:{s.purposes}:{s.retention_days}" for s in self.disclosed]
         digest = hashlib.sha256("\n".join(sorted(material)).encode()).hexdigest()
@@ -140,6 +175,10 @@ class Catalogue:
                     f"{key}.inline", f"4 characters or more that only this service writes, not {mark!r}"
                 )
 
+        for source in service.csp:
+            if not _CSP.fullmatch(source):
+                raise CatalogueError(f"{key}.csp", f'texts like "connect-src wss://a.example", not {source!r}')
+
     def service_for_url(self, host: str, path: str = "/") -> Service | None:
         """The service that answers at this host and path, or None. ``host`` is lower case, without port."""
         # The host itself, then it and each parent as a wildcard: nearer marks win over wider ones.
@@ -161,10 +200,7 @@ class Catalogue:
 
     def service_for_cookie(self, name: str) -> Service | None:
         """The service that sets a cookie of this name, or None."""
-        if self._cookies is None:
-            return None
-        match = self._cookies.match(name)
-        return self._cookie_owner[match.lastindex - 1] if match and match.lastindex else None
+        return self._cookies.owner(name)
 
     @classmethod
     def load(
@@ -176,16 +212,19 @@ class Catalogue:
     ) -> Catalogue:
         """The shipped catalogue with a site's own purposes and services added or overridden.
 
-        ``only`` names those of the shipped services that the site uses: the notice lists no others. The
-        others stay recognised and are always withheld, since nobody was asked about them. Raises CatalogueError.
+        ``only`` names those of the shipped services that the site uses: the notice lists no others; None
+        means all that visitors are asked about. The others stay recognised and are always withheld, since
+        nobody was asked about them, but for those that serve nothing optional: a captcha or a font that
+        a site forgot to list must not break its pages, so the catalogue leaves them out. Raises CatalogueError.
         """
         shipped = _shipped()
-        kept = set(shipped["services"] if only is None else only)
+        needed = {key for key, value in shipped["services"].items() if _needed(value, shipped["purposes"])}
+        kept = set(shipped["services"].keys() - needed if only is None else only)
         if unknown := sorted(kept - set(shipped["services"]) - set(services or ())):
             raise CatalogueError("services_used", f"known services; {', '.join(unknown)} is in no catalogue")
         merged = _merged(shipped["services"], services or {}, "services")
         wanted = {key: value for key, value in merged.items() if key in kept or key in (services or {})}
-        others = {key: value for key, value in merged.items() if key not in wanted}
+        others = {key: value for key, value in merged.items() if key not in wanted and key not in needed}
         used = {
             name for key, value in wanted.items() for name in _names(value.get("purposes"), f"services.{key}.purposes")
         }
@@ -213,6 +252,11 @@ def _merged(shipped: _Table, own: _Table, name: str) -> dict[str, dict[str, obje
     return merged
 
 
+def _needed(service: Mapping[str, object], purposes: _Table) -> bool:
+    """Whether a shipped service serves nothing that a visitor may refuse."""
+    return all(purposes[name]["kind"] == "necessary" for name in _names(service["purposes"], "purposes"))
+
+
 @lru_cache(maxsize=1)
 def _shipped() -> dict[str, _Table]:
     with _DATA.open("rb") as file:
@@ -234,7 +278,7 @@ def _purpose(key: str, value: Mapping[str, object]) -> Purpose:
 def _service(key: str, value: Mapping[str, object]) -> Service:
     if not _KEY.fullmatch(key):
         raise CatalogueError(f"services.{key}", "a key of lower-case letters, digits and _, at most 32")
-    lists = ("purposes", "hosts", "inline", "cookies", "storage", "google")
+    lists = ("purposes", "hosts", "inline", "cookies", "storage", "csp", "google")
     texts = ("name", "provider", "privacy_url", "opt_out_url")
     fields = (*texts, *lists, "retention_days")
     if unknown := sorted(set(value) - set(fields)):

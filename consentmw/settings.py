@@ -29,6 +29,8 @@ _MIN_SECRET: Final = 16
 #: 13 months: what the CNIL allows for audience measurement
 _RETENTION: Final = {"coarse": 390, "visit": 390, "person": 390}
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+#: a host source of CSP Level 3 (section 2.3.1) without a path; "https:" or "*" alone would allow everybody
+_SOURCE: Final = re.compile(r"((https?|wss?)://)?(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:(\d{1,5}|\*))?")
 _REGION: Final = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 
 
@@ -78,7 +80,7 @@ class Settings(BaseModel):
     fallback_regime: str = "strict"
     #: region code to regime, over the shipped table
     regimes: Mapping[str, str] = Field(default_factory=dict)
-    #: keys of the shipped services that the site uses; None keeps all of them
+    #: keys of the shipped services that the site uses; None discloses every one that needs a question
     services_used: tuple[str, ...] | None = None
     #: services the site adds or changes, as in data/services.toml
     services: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
@@ -96,6 +98,12 @@ class Settings(BaseModel):
     footer: bool = True
     #: folder with the site's own notices, ``<language>.md``; None uses the shipped text
     notices: Path | None = None
+
+    #: a Content-Security-Policy beside the site's own, with the hosts this visitor allowed: off sends none,
+    #: report-only counts what pages reach for beyond it, enforce makes browsers refuse it
+    policy: Literal["off", "report-only", "enforce"] = "off"
+    #: host sources the site uses that are no service of the catalogue: "https://cdn.example.net", "*.example.net"
+    policy_allow: tuple[str, ...] = ()
 
     # -- what is recorded ----------------------------------------------------------------------
     #: where events and the ledger live: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``memory:``
@@ -147,6 +155,14 @@ class Settings(BaseModel):
     def _long_enough(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(len(key) < _MIN_SECRET for key in value):
             raise ValueError(f"keys of at least {_MIN_SECRET} characters")
+        return value
+
+    @field_validator("policy_allow")
+    @classmethod
+    def _sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for source in value:
+            if not _SOURCE.fullmatch(source) or len(source) > 300:
+                raise ValueError(f'hosts like "https://cdn.example.net" or "*.example.net", not {source!r}')
         return value
 
     @field_validator("retention_days")

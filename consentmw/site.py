@@ -18,7 +18,8 @@ from .choice import MAX_COOKIE, Choice, CookieCodec, Locale
 from .decision import Decision, closed, decide
 from .errors import SettingsError
 from .events import Policy
-from .gate.cookies import expiries, leftovers
+from .gate.cookies import expiries, hide, leftovers
+from .gate.csp import HostPolicy
 from .gate.html import Rules
 from .i18n import lookup
 from .ledger import Ledger
@@ -49,8 +50,15 @@ class Verdict:
 
     decision: Decision
     rules: Rules
-    #: more headers for HTML answers: cookies that have to go, and in debug the reasons
+    #: more headers for HTML answers: cookies that have to go, our policy (still without the address that its
+    #: reports go to, see gate/csp.py), and in debug the reasons
     extra: tuple[tuple[bytes, bytes], ...]
+    #: names of the visitor's cookies that the application does not get to see, because nobody may use them
+    hidden: tuple[str, ...] = ()
+
+    def seen(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The request's headers as the application gets them."""
+        return hide(headers, self.hidden) if self.hidden else headers
 
 
 class Site:
@@ -77,6 +85,7 @@ class Site:
         )
         self.ledger = Ledger(lambda: open_ledger_store(settings.store))
         self.rules = lru_cache(maxsize=256)(lambda denied: Rules(self.catalogue, denied))
+        self.hosts = HostPolicy(self.catalogue, settings.policy, settings.policy_allow)
         plain = (settings.cookie_name, f"{settings.cookie_name}-locale")
         #: by "is it https": __Host- makes a browser refuse a cookie that another host or http tries to set
         self._names = {False: plain, True: (f"__Host-{plain[0]}", f"__Host-{plain[1]}")}
@@ -132,7 +141,8 @@ class Site:
         except Exception:
             logger.exception("deciding failed; nothing optional runs for this request")
             decision = closed(self.catalogue, language=self.settings.default_language)
-            return Verdict(decision, self.rules(decision.denied), ())
+            hosts = self.hosts.headers(decision.denied, visitor.scheme == "https")
+            return Verdict(decision, self.rules(decision.denied), hosts)
         if len(visitor.cookies) + len(visitor.raw_language) <= _LONGEST_KEY:
             if len(self._known) >= _REMEMBERED:
                 # Forgetting all at once keeps a flood of odd headers from costing more than it is worth.
@@ -142,8 +152,10 @@ class Site:
 
     def _verdict(self, visitor: Visitor) -> Verdict:
         decision = self.decide_with(visitor, self.choice(visitor))
-        extra = self.expiries(visitor, decision) + (_reasons(decision) if self.settings.debug else ())
-        return Verdict(decision, self.rules(decision.denied), extra)
+        extra = self.expiries(visitor, decision) + self.hosts.headers(decision.denied, visitor.scheme == "https")
+        extra += _reasons(decision) if self.settings.debug else ()
+        hidden = leftovers(visitor.cookie_names(), self.catalogue, decision.denied) if visitor.cookies else []
+        return Verdict(decision, self.rules(decision.denied), extra, tuple(hidden))
 
     def expiries(self, visitor: Visitor, decision: Decision) -> tuple[tuple[bytes, bytes], ...]:
         """Set-Cookie lines that remove what the browser still holds of services that may not run."""

@@ -18,6 +18,20 @@
   if (here && "signals" in here.dataset) state(words(here.dataset.signals));
 
   const MARK = "data-consentmw-", OFF = "consentmw-off";
+  const again = () => location.replace(location.pathname + location.search); // reload() would send a form again
+
+  // Under Trusted Types a page takes code and its addresses from a named policy only. These come from the
+  // page itself, as the server wrote it. Made when needed, since a site may allow no policy of this name.
+  let maker;
+  function trusted(type, text) {
+    if (!type || !window.trustedTypes) return text;
+    const as = (value) => value;
+    maker ||= trustedTypes.createPolicy("consentmw", { createHTML: as, createScript: as, createScriptURL: as });
+    return maker[type.replace("Trusted", "create")](text);
+  }
+  const put = (element, name, value) => element.setAttribute(name,
+    trusted(window.trustedTypes?.getAttributeType(element.localName, name), value));
+
   // Scripts and frames are made anew: a script runs once, and a frame keeps its place in the history,
   // where going back would find what it loads now even if the page no longer has it.
   function revive(old) {
@@ -26,14 +40,14 @@
     if (script) fresh.async = false; // Scripts keep their order, unless they said they need none.
     for (const { name, value } of [...old.attributes]) {
       if (name === MARK + "service" || (script && name === "type") || (name === "name" && value.startsWith(OFF))) continue;
-      fresh.setAttribute(name.startsWith(MARK) ? name.slice(MARK.length) : name, value);
+      put(fresh, name.startsWith(MARK) ? name.slice(MARK.length) : name, value);
     }
     if (!anew) {
       for (const name of old.getAttributeNames()) if (name.startsWith(MARK)) old.removeAttribute(name);
       return Promise.resolve();
     }
     if (script && old.nonce) fresh.nonce = old.nonce;
-    if (script) fresh.text = old.text;
+    if (script && old.text) fresh.text = trusted("TrustedScript", old.text);
     const waits = script && fresh.src && !fresh.hasAttribute("async") && !fresh.hasAttribute("defer");
     return new Promise((done) => {
       if (waits) fresh.onload = fresh.onerror = done;
@@ -45,6 +59,11 @@
   async function apply(answer) {
     state([]); // The default comes first, as Google asks, then what was chosen.
     state(words(answer.signals));
+    // A policy stays as it was sent with the page: if it still refuses what was allowed now, another page has to come.
+    const ours = new URL("../csp", here.src).pathname;
+    doc.addEventListener("securitypolicyviolation", (event) => {
+      if (event.disposition === "enforce" && event.originalPolicy.includes(ours)) again();
+    }, { signal: AbortSignal.timeout(3000) });
     for (const element of doc.querySelectorAll(`[${MARK}service]`)) {
       if (answer.granted.includes(element.getAttribute(MARK + "service"))) await revive(element);
     }
@@ -66,10 +85,7 @@
     event.preventDefault();
     try {
       const answer = await send(form, button);
-      if (answer.reload) { // What runs already ends with this page only. Not reload(): it would send a form again.
-        location.replace(location.pathname + location.search);
-        return;
-      }
+      if (answer.reload) return again(); // What runs already ends with this page only.
       const note = doc.createElement("p");
       note.className = "cmw-done";
       note.setAttribute("role", "status");
@@ -78,7 +94,7 @@
       banner.replaceChildren(note);
       note.focus({ preventScroll: true });
       setTimeout(() => banner.remove(), 6000);
-      await apply(answer);
+      apply(answer).catch(again);
     } catch {
       // The form can do it, too, and its answer explains what went wrong.
       const field = doc.createElement("input");

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consentmw.gate.cookies import expiries, filter_set_cookie, leftovers
+from consentmw.gate.cookies import expiries, filter_set_cookie, hide, leftovers
 from consentmw.purposes import Catalogue
 
 CATALOGUE = Catalogue.load()
@@ -88,3 +88,24 @@ def test_whatever_a_request_holds_no_line_can_be_split_and_their_number_is_bound
         crumb, _, attributes = value.partition(b";")
         assert crumb.endswith(b"="), "the value is empty, and nothing of the name became an attribute"
         assert {part.partition(b"=")[0].strip() for part in attributes.split(b";")} <= ATTRIBUTES
+
+
+# -- what the application does not get to see --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sent", "left"),
+    [
+        ([b"_ga=1; mine=1"], [b"mine=1"]),
+        ([b"mine=1; _ga=1; other=a=b"], [b"mine=1; other=a=b"]),
+        ([b"_ga=1", b"mine=1"], [b"mine=1"]),
+        ([b"_ga=1; _ga=2"], []),
+        ([b"a_ga=1; _ga_=2"], [b"a_ga=1; _ga_=2"]),
+        ([b'{"k": 1}; _ga=1; =; "'], [b'{"k": 1}; =; "']),
+        ([b"mine=1"], [b"mine=1"]),
+    ],
+)
+def test_cookies_that_may_not_be_used_are_not_seen(sent: list[bytes], left: list[bytes]) -> None:
+    """Every other crumb stays as it was, broken ones too: they are the application's business."""
+    headers = [(b"host", b"x"), *((b"Cookie", value) for value in sent)]
+    assert hide(headers, ["_ga"]) == [(b"host", b"x"), *((b"Cookie", value) for value in left)]

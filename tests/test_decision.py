@@ -16,7 +16,12 @@ from consentmw.purposes import Catalogue
 from consentmw.regions import Regions
 
 SALE = {"sale": {"kind": "sale", "title": "Selling data", "text": "Sell what we know about you."}}
-CATALOGUE = Catalogue.load(purposes=SALE)
+#: what the site of these tests tells its visitors about; all else in the catalogue they know nothing of
+TOLD = {
+    *("google_analytics", "google_tag_manager", "google_ads", "meta_pixel", "youtube", "vimeo", "google_maps"),
+    *("microsoft_clarity", "hotjar", "linkedin_insight"),
+}
+CATALOGUE = Catalogue.load(purposes=SALE, only=TOLD)
 REGIMES = Regions.load().regimes
 OPTIONAL = frozenset(purpose.key for purpose in CATALOGUE.purposes.values() if purpose.optional)
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -187,13 +192,16 @@ def test_a_choice_lives_its_time_and_not_longer(age: timedelta, reason: str) -> 
         (("media",), {"youtube", "vimeo", "google_maps"}),
         (("analytics",), {"google_analytics", "microsoft_clarity", "hotjar"}),
         (("advertising",), {"google_ads", "meta_pixel", "linkedin_insight"}),
-        (("analytics", "advertising", "media"), set(CATALOGUE.services)),
+        (("analytics", "advertising", "media"), TOLD),
     ],
 )
 def test_a_service_runs_when_all_its_purposes_may(granted: tuple[str, ...], running: set[str]) -> None:
     decision = decided("strict", choose(*granted))
     assert {key for key in CATALOGUE.services if decision.allows(key)} == running
     assert decision.denied == set(CATALOGUE.services) - running
+    untold = CATALOGUE.services.keys() - TOLD
+    assert len(untold) > len(TOLD)
+    assert {decision.why(key) for key in untold} == {"not disclosed"}
 
 
 def test_a_service_gives_the_reason_of_the_purpose_that_stopped_it() -> None:
@@ -207,6 +215,15 @@ def test_a_service_of_the_sites_own_needs_is_never_stopped() -> None:
     catalogue = Catalogue.load(services=services, only=())
     assert decided("strict", None, catalogue).why("cdn") == "necessary"
     assert closed(catalogue, language="en").allows("cdn")
+
+
+def test_two_catalogues_never_share_a_decision() -> None:
+    """What is remembered of one site's services must not answer for another's, nor may their pages share an ETag."""
+    own = {"stats": {"purposes": ["analytics"], "hosts": ["stats.example.net"]}}
+    one, other = Catalogue.load(only=["hotjar"]), Catalogue.load(only=["hotjar"], services=own)
+    decisions = [decided("strict", None, catalogue) for catalogue in (one, other, one)]
+    assert ["stats" in decision.services for decision in decisions] == [False, True, False]
+    assert decisions[0].state == decisions[2].state != decisions[1].state
 
 
 # -- Google's signals ----------------------------------------------------------------------------
@@ -259,11 +276,8 @@ def test_rules_without_exception(case: Mapping[str, Any]) -> None:
         if case["regime"] in ASKING and verdict.granted and purpose.optional:
             assert verdict.reason == "choice"
     for key, service in CATALOGUE.services.items():
-        assert (
-            decision.allows(key)
-            == all(decision.allows(name) for name in service.purposes)
-            == (key not in decision.denied)
-        )
+        may = service.disclosed and all(decision.allows(name) for name in service.purposes)
+        assert decision.allows(key) == may == (key not in decision.denied)
     assert decision.tier in TIERS
     assert decision.tier == "count" or decision.allows("analytics")
     for signal, kind in GOOGLE_SIGNALS.items():
@@ -292,7 +306,7 @@ def test_when_deciding_failed_nothing_optional_runs() -> None:
         **dict.fromkeys(OPTIONAL, "-error"),
     }
     assert decision.denied == set(CATALOGUE.services)
-    assert {decision.why(key) for key in CATALOGUE.services} == {"error"}
+    assert {decision.why(key) for key in TOLD} == {"error"}
     assert (decision.tier, decision.ask, decision.language, decision.receipt) == ("count", False, "es", "")
     assert {name for name, value in decision.google.items() if value == "granted"} == {"security_storage"}
 

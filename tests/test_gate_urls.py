@@ -265,3 +265,17 @@ def test_no_bytes_break_the_reading(raw: bytes) -> None:
 def test_prefixes_and_suffixes_never_hide_an_address(noise: str) -> None:
     """Protects the reading of queries: nothing behind the host makes it another one."""
     assert RULES.url(f"https://www.youtube.com/?{noise}".encode()) == ("youtube", "www.youtube.com")
+
+
+marks = st.lists(st.text("abcdef(.", min_size=4, max_size=9), min_size=65, max_size=90, unique=True)
+
+
+@given(marks, st.lists(st.text("abcdef(. ", max_size=12), max_size=12))
+def test_many_marks_are_found_as_one_by_one(marks: list[str], pieces: list[str]) -> None:
+    """With many services their snippets are looked up all at once; the answer is that of the plain search."""
+    purposes = {"p": Purpose("p", "analytics", "t", "t")}
+    services = {f"s{n}": Service(f"s{n}", f"s{n}", f"s{n}", ("p",), inline=(mark,)) for n, mark in enumerate(marks)}
+    rules = Rules(Catalogue(purposes, services), frozenset(services))
+    code = "".join(pieces)
+    squeezed = code.replace(" ", "")
+    assert rules.code(code.encode()) == next((f"s{n}" for n, mark in enumerate(marks) if mark in squeezed), None)

@@ -22,7 +22,7 @@ async def test_a_withheld_video_says_what_it_is() -> None:
     sent = await run(site, http_scope("/sub/privacy/held/youtube", root_path="/sub"))
     assert status(sent) == 200
     assert "YouTube" in body(sent).decode()
-    assert "Videos and maps" in body(sent).decode()
+    assert "Videos, maps and other content" in body(sent).decode()
     assert "frame-ancestors 'self'" in (header(sent, "content-security-policy") or "")
 
 

@@ -212,3 +212,14 @@ async def test_one_behind_the_other_asks_once_in_each_name() -> None:
 async def test_an_answer_of_another_kind_is_not_marked_private() -> None:
     site = mounted(App(*response(b"body{}", headers=[("content-type", "text/css"), ("cache-control", "max-age=9")])))
     assert header(await run(site, http_scope("/a.css")), "cache-control") == "max-age=9"
+
+
+async def test_the_application_does_not_see_cookies_that_nobody_may_use() -> None:
+    """Server-side code of a vendor reads them from the request, too; its own cookies it gets as they came."""
+    app = App(*html(PAGE))
+    site = mounted(app)
+    await run(site, http_scope(headers=[("cookie", "mine=1; _ga=GA1.1.1"), ("Cookie", "_fbp=2")]))
+    assert [value for name, value in app.scope["headers"] if name.lower() == b"cookie"] == [b"mine=1"]
+    granted = choice_cookie(site, "analytics")
+    await run(site, http_scope(headers=[("cookie", f"_ga=GA1.1.1; _fbp=2; {granted}")]))
+    assert dict(app.scope["headers"])[b"cookie"] == f"_ga=GA1.1.1; {granted}".encode()

@@ -209,7 +209,8 @@ async def test_more_consent_deletes_nothing() -> None:
 
 # -- for the page's script -------------------------------------------------------------------------
 async def test_the_script_learns_what_to_switch_on_and_nothing_else() -> None:
-    sent = await choose(mounted(App()), {"action": "save", "purpose": "media"}, ("accept", "application/json"))
+    site = mounted(App(), services_used=("google_analytics", "google_maps", "vimeo", "youtube"))
+    sent = await choose(site, {"action": "save", "purpose": "media"}, ("accept", "application/json"))
     answer = json.loads(body(sent))
     assert sorted(answer["granted"]) == ["google_maps", "vimeo", "youtube"]
     assert "analytics_storage" not in answer["signals"]
@@ -421,7 +422,7 @@ async def test_an_address_is_text_in_the_banner(path: str) -> None:
 
 
 async def test_state_is_for_scripts_of_the_site() -> None:
-    site = mounted(App())
+    site = mounted(App(), services_used=("google_analytics", "google_maps", "vimeo", "youtube"))
     sent = await run(site, http_scope("/privacy/state", headers=[("cookie", choice_cookie(site, "media"))]))
     state = json.loads(body(sent))
     assert sorted(state["granted"]) == ["google_maps", "vimeo", "youtube"]

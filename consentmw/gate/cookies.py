@@ -14,7 +14,7 @@ from typing import Final
 
 from ..purposes import Catalogue
 
-__all__ = ["expiries", "filter_set_cookie", "leftovers"]
+__all__ = ["expiries", "filter_set_cookie", "hide", "leftovers"]
 
 #: the most expiry lines on one response: proxies refuse header blocks of more than 8 kB
 _MOST: Final = 60
@@ -39,6 +39,23 @@ def filter_set_cookie(
                 continue
         kept.append(pair)
     return kept, dropped
+
+
+def hide(headers: Headers, names: Iterable[str]) -> list[tuple[bytes, bytes]]:
+    """Request headers without the cookies of these names: what may not be used need not be seen.
+
+    The application gets every other cookie byte for byte; a Cookie header that would be empty is left out.
+    """
+    hidden = {name.encode("latin-1", "replace") for name in names}
+    kept: list[tuple[bytes, bytes]] = []
+    for pair in headers:
+        if pair[0].lower() != b"cookie":
+            kept.append(pair)
+            continue
+        crumbs = [crumb for crumb in pair[1].split(b";") if crumb.partition(b"=")[0].strip(b" \t") not in hidden]
+        if left := b";".join(crumbs).strip(b" \t"):
+            kept.append((pair[0], left))
+    return kept
 
 
 def leftovers(names: Iterable[str], catalogue: Catalogue, denied: frozenset[str]) -> list[str]:

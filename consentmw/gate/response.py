@@ -16,16 +16,18 @@ from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from starlette.types import Message, Scope, Send
+from starlette.types import Message, Send
 
 from ..consent import Consent
 from ..decision import Decision
 from ..purposes import Catalogue
 from .cookies import filter_set_cookie
+from .csp import placed, with_nonces
+from .headers import private, state_etag, without
 from .html import HtmlGate, Rules, Withheld
 from .links import filter_early_hint, filter_links
 
-__all__ = ["GatedResponse", "Inserts", "restore_etag"]
+__all__ = ["GatedResponse", "Inserts"]
 
 logger = logging.getLogger("consentmw")
 
@@ -130,18 +132,19 @@ class GatedResponse:
             headers, filtered = filter_links(headers, self._rules)
             changed = changed or filtered
         if self.html:
-            headers = [*_private(headers, decision.state, kept=not _runs_any(decision)), *self._extra]
+            headers = private(headers, decision.state, kept=not _runs_any(decision))
+            headers += placed(self._extra, self._consent.url("csp"))
             changed = True
             if self._head:
                 # A GET would carry another length; HEAD may leave it out (RFC 9110 9.3.2).
-                headers = _without(headers, b"content-length")
+                headers = without(headers, b"content-length")
             elif self.status not in _BODYLESS:
                 if not _untouchable(message, headers):
                     self._held = {**message, "headers": headers}
                     return
                 headers = self._sealed(headers)
         elif self.status == 304 and self._revalidates:
-            headers = [(n, _state_etag(v, decision.state) if n.lower() == b"etag" else v) for n, v in headers]
+            headers = [(n, state_etag(v, decision.state) if n.lower() == b"etag" else v) for n, v in headers]
             changed = True
         await self._send({**message, "headers": headers} if changed else message)
 
@@ -171,7 +174,7 @@ class GatedResponse:
             await self._send(held)
             await self._send(message)
             return
-        headers = _without(headers, b"content-length", b"content-encoding")
+        headers = without(headers, b"content-length", b"content-encoding")
         if last:
             # The whole page is here, so its length is known; a stream goes out without one.
             headers.append((b"content-length", str(len(body)).encode()))
@@ -184,7 +187,8 @@ class GatedResponse:
         if not self._readable(headers, body):
             return None
         inserts = self._inserts()
-        gate = HtmlGate(self._rules, head=inserts.head, body=inserts.body, foot=inserts.foot, frame=inserts.frame)
+        head = with_nonces(inserts.head, headers)
+        gate = HtmlGate(self._rules, head=head, body=inserts.body, foot=inserts.foot, frame=inserts.frame)
         self._consent.withheld = gate.withheld
         self._gate = gate
         if self._decoder is not None:
@@ -270,64 +274,7 @@ class _Blunt:
 
 def _runs_any(decision: Decision) -> bool:
     """Whether some third party's service may run in this visitor's pages."""
-    return len(decision.denied) < len(decision.services)
-
-
-def _private(headers: Sequence[tuple[bytes, bytes]], state: str, *, kept: bool) -> list[tuple[bytes, bytes]]:
-    """Headers of a page written for one visitor: no shared cache keeps it, no 304 mixes two consent states.
-
-    ``kept``: whether the browser may keep it. Going back shows what it kept without asking, also after
-    a withdrawal: a page in which services run must then be fetched anew.
-    """
-    found: list[tuple[bytes, bytes]] = []
-    words: set[bytes] = set() if kept else {b"no-store"}
-    for name, value in headers:
-        lower = name.lower()
-        if lower == b"cache-control":
-            words |= {word.strip().lower() for word in value.split(b",")}
-        elif lower == b"etag":
-            found.append((name, _state_etag(value, state)))
-        elif lower not in (b"last-modified", b"accept-ranges", b"expires"):
-            # By date alone a browser could revalidate another state's page; ranges would be of other bytes.
-            found.append((name, value))
-    # What the application forbids, on whichever line, stays forbidden; what it would share is shared no more.
-    extra = [word for word in (b"no-store", b"no-transform", b"must-revalidate") if word in words]
-    found.append((b"cache-control", b", ".join([b"private", b"no-cache", *extra])))
-    return found
-
-
-def _state_etag(etag: bytes, state: str) -> bytes:
-    """A weak ETag that differs between consent states."""
-    tag = etag.strip().removeprefix(b"W/").strip(b'"')
-    return b'W/"%s~%s"' % (tag, state.encode())
-
-
-def restore_etag(scope: Scope, state: str) -> bool:
-    """Give the application back its own ETag in If-None-Match, if the browser holds this state's page.
-
-    Tags of other consent states are taken out, so that no 304 carries one state's page into another.
-    Returns whether a tag was restored. Changes ``scope["headers"]``, which must be this request's own.
-    """
-    headers: Sequence[tuple[bytes, bytes]] = scope.get("headers") or ()
-    if not any(name.lower() == b"if-none-match" and b"~" in value for name, value in headers):
-        return False
-    mark = b'~%s"' % state.encode()
-    restored = False
-    kept: list[tuple[bytes, bytes]] = []
-    for name, value in headers:
-        if name.lower() != b"if-none-match":
-            kept.append((name, value))
-            continue
-        tags = [tag.strip() for tag in value.split(b",")]
-        ours = [tag.removeprefix(b"W/")[: -len(mark)] + b'"' for tag in tags if tag.endswith(mark)]
-        others = [tag for tag in tags if b"~" not in tag]
-        restored = restored or bool(ours)
-        if ours or others:
-            # The application's own tag may have been strong or weak; it compares weakly (RFC 9110 13.1.2).
-            both = [form for tag in ours for form in (tag, b"W/" + tag)]
-            kept.append((name, b", ".join([*both, *others])))
-    scope["headers"] = kept
-    return restored
+    return any(verdict.granted and verdict.reason != "necessary" for verdict in decision.purposes.values())
 
 
 def _untouchable(message: Message, headers: Sequence[tuple[bytes, bytes]]) -> bool:
@@ -341,7 +288,3 @@ def _untouchable(message: Message, headers: Sequence[tuple[bytes, bytes]]) -> bo
         if lower == b"content-disposition" and value.strip().lower().startswith(b"attachment"):
             return True
     return False
-
-
-def _without(headers: Sequence[tuple[bytes, bytes]], *names: bytes) -> list[tuple[bytes, bytes]]:
-    return [pair for pair in headers if pair[0].lower() not in names]

@@ -20,6 +20,7 @@ from .exchange import Exchange
 from .files import Files
 from .measuring import Measuring
 from .render import Renderer
+from .reports import Reports
 from .showing import Showing
 
 __all__ = ["Exchange", "Page", "Pages"]
@@ -54,11 +55,14 @@ class Pages:
             "static": _read_only(files.static),
         }
         self._missing = showing.missing
+        if site.settings.policy != "off":
+            self._pages["csp"] = Reports(site).take
 
     def base(self, scope: Scope) -> str:
         """The address of our pages for this request: its root_path and the prefix."""
-        root: str = scope.get("root_path", "")
-        return root.rstrip("/") + self._prefix
+        # Exactly one slash in front: two would begin the address of another host.
+        root: str = scope.get("root_path", "").strip("/")
+        return f"/{root}{self._prefix}" if root else self._prefix
 
     def find(self, scope: Scope) -> tuple[Page, str] | None:
         """The page of ours for this request and what is behind its name, or None: it is for the application."""
