@@ -184,11 +184,32 @@ async def test_what_is_no_page_expires_nothing() -> None:
     assert values(sent, "set-cookie") == []
 
 
-async def test_xhtml_is_a_page_too() -> None:
-    given_messages = response(PAGE, headers=[("content-type", "application/xhtml+xml")])
-    assert b'src="https://www.youtube.com' not in body(await run(mounted(App(*given_messages)), http_scope())).replace(
-        b'data-consentmw-src="https://www.youtube.com', b""
-    )
+async def test_xhtml_is_a_page_too_and_stays_well_formed() -> None:
+    """An attribute without quotes would end an XML page with an error, so the browser guards this one."""
+    page = response(PAGE, headers=[("content-type", "application/xhtml+xml"), ("cache-control", "public")])
+    sent = await run(mounted(App(*page)), http_scope())
+    assert body(sent) == PAGE
+    assert "default-src 'self'" in (header(sent, "content-security-policy") or "")
+    assert (header(sent, "cache-control") or "").startswith("private")
+
+
+@pytest.mark.parametrize("start", [b"", b" \n\t", b"<!-- -->", b"<p>"])
+async def test_a_page_without_a_type_is_looked_at_as_browsers_do(start: bytes) -> None:
+    sent = await run(mounted(App(*response(start + PAGE))), http_scope())
+    assert b"<iframe data-consentmw-service=youtube" in body(sent)
+    assert (header(sent, "cache-control") or "").startswith("private")
+
+
+@pytest.mark.parametrize("start", [b"{}", b"\x89PNG", b"plain <b>", b"<?xml version='1.0'?><a/>", b"\0<html>"])
+async def test_what_has_no_type_and_is_no_page_passes_untouched(start: bytes) -> None:
+    given = response(start, b"<iframe src='https://www.youtube.com/embed/x'>")
+    sent = await run(mounted(App(*given)), http_scope())
+    assert all(a is b for a, b in zip(sent, given, strict=True))
+
+
+async def test_the_type_is_told_by_the_first_byte_that_comes() -> None:
+    sent = await run(mounted(App(*response(b"", b"", PAGE))), http_scope())
+    assert b'id="consentmw"' in body(sent)
 
 
 async def test_a_page_without_a_body_element_or_of_one_byte_arrives() -> None:

@@ -31,7 +31,9 @@ __all__ = ["GatedResponse", "Inserts"]
 
 logger = logging.getLogger("consentmw")
 
-_HTML: Final = (b"text/html", b"application/xhtml+xml")
+#: XHTML is a page, too, but no markup of ours would be well-formed in it
+_XHTML: Final = b"application/xhtml+xml"
+_HTML: Final = (b"text/html", _XHTML)
 _BODYLESS: Final = frozenset({204, 205, 206, 304})
 #: encodings of text in which every byte below 128 is the ASCII character, as the scanner needs
 _UNREADABLE_CHARSETS: Final = (b"utf-16", b"utf-32", b"ucs-2", b"unicode", b"iso-2022", b"hz-gb", b"csutf16")
@@ -57,7 +59,7 @@ class GatedResponse:
 
     __slots__ = (
         "_catalogue", "_consent", "_damaged", "_decoder", "_extra", "_gate", "_head", "_held", "_inserts",
-        "_revalidates", "_rules", "_send", "finished", "html", "status",
+        "_revalidates", "_rules", "_send", "_sniffs", "_untyped", "finished", "html", "status",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +85,9 @@ class GatedResponse:
         self._held: MutableMapping[str, Any] | None = None
         self._gate: HtmlGate | _Blunt | None = None
         self._decoder: Any = None
+        #: whether the type was not told; and then the start as it came
+        self._sniffs = False
+        self._untyped: Message | None = None
         self._damaged = False
         #: what the access log wants to know; 0 until the application answered
         self.status = 0
@@ -113,10 +118,11 @@ class GatedResponse:
         given = message.get("headers") or ()
         headers: list[tuple[bytes, bytes]] = given if isinstance(given, list) else list(given)
         decision = self._consent.decision
-        sets_cookies = links = False
+        sets_cookies = links = typed = False
         for name, value in headers:
             lower = name.lower()
             if lower == b"content-type":
+                typed = True
                 self.html = value.strip().lower().startswith(_HTML)
             elif lower == b"set-cookie":
                 sets_cookies = True
@@ -131,14 +137,18 @@ class GatedResponse:
         if links and decision.denied:
             headers, filtered = filter_links(headers, self._rules)
             changed = changed or filtered
+        bodyless = self._head or self.status in _BODYLESS
+        if not typed and not bodyless and decision.denied:
+            # A browser that is told no type looks at the first bytes; so do we.
+            self._held, self._untyped = {**message, "headers": headers}, message if not changed else None
+            self._sniffs = True
+            return
         if self.html:
-            headers = private(headers, decision.state, kept=not _runs_any(decision))
-            headers += placed(self._extra, self._consent.url("csp"))
-            changed = True
+            headers, changed = self._page(headers), True
             if self._head:
                 # A GET would carry another length; HEAD may leave it out (RFC 9110 9.3.2).
                 headers = without(headers, b"content-length")
-            elif self.status not in _BODYLESS:
+            elif not bodyless:
                 if not _untouchable(message, headers):
                     self._held = {**message, "headers": headers}
                     return
@@ -148,10 +158,18 @@ class GatedResponse:
             changed = True
         await self._send({**message, "headers": headers} if changed else message)
 
+    def _page(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The headers of a page that is written for this visitor."""
+        decision = self._consent.decision
+        headers = private(headers, decision.state, kept=not _runs_any(decision))
+        return headers + placed(self._extra, self._consent.url("csp"))
+
     async def _body(self, message: Message) -> None:
         last = not message.get("more_body", False)
         if self._held is not None:
-            await self._first_body(message, last)
+            if message.get("body", b"") or last:
+                await self._first_body(message, last)
+            # Else nothing has come yet: what says nothing about the page need not be sent before its start.
         elif self._gate is not None:
             await self._send({**message, "body": self._edit(message.get("body", b""), last)})
         else:
@@ -162,7 +180,12 @@ class GatedResponse:
         held = self._held
         assert held is not None  # noqa: S101 - the caller asked; the type checker has to know
         self._held = None
-        headers: list[tuple[bytes, bytes]] = held["headers"]
+        if self._sniffs and not _like_html(message.get("body", b"")):
+            await self._send(self._untyped or held)
+            await self._send(message)
+            return
+        headers: list[tuple[bytes, bytes]] = self._page(held["headers"]) if self._sniffs else held["headers"]
+        self.html = True
         try:
             body = self._begin(headers, message.get("body", b""), last)
         except Exception:
@@ -209,7 +232,7 @@ class GatedResponse:
             self._decoder = zlib.decompressobj(zlib.MAX_WBITS | 32) if coding != b"deflate" else zlib.decompressobj()
         elif coding not in (b"", b"identity"):
             return False
-        if any(name in kind for name in _UNREADABLE_CHARSETS):
+        if kind.strip().startswith(_XHTML) or any(name in kind for name in _UNREADABLE_CHARSETS):
             return False
         return not (self._decoder is None and body.startswith(_BOMS))
 
@@ -270,6 +293,12 @@ class _Blunt:
 
     def close(self) -> bytes:
         return self._TAGS.sub(b"<consentmw-", self._tail)
+
+
+def _like_html(body: bytes) -> bool:
+    """Whether a browser might take these first bytes for HTML (MIME Sniffing, 7.1: a tag after white space)."""
+    start = body[:1445].lstrip(b"\t\n\f\r ")
+    return start.startswith(b"<") and not start.startswith(b"<?xml")
 
 
 def _runs_any(decision: Decision) -> bool:
