@@ -22,7 +22,7 @@ from .gate.response import GatedResponse, Inserts
 from .pages import Exchange, Pages
 from .recorder import Recorder
 from .settings import Settings
-from .site import Site, Verdict
+from .site import Ruling, Site
 from .visitor import Visitor
 
 __all__ = ["ConsentMiddleware"]
@@ -69,31 +69,31 @@ class ConsentMiddleware:
             await self.app(scope, receive, self._flush_at_shutdown(send))
             return
         visitor = Visitor.read(scope, self.settings.trusted_proxies)
-        verdict = self.site.verdict(visitor)
-        consent = Consent(verdict.decision, self.pages.base(scope), self.site.tokens)
+        ruling = self.site.ruling(visitor)
+        consent = Consent(ruling.decision, self.pages.base(scope), self.site.tokens)
         # A copy: what we publish must not leak to whoever made the scope, nor routing back through it.
         # The headers as a list: a server may give a generator, and reading it has used it up.
-        scope = {**scope, "headers": verdict.seen(visitor.headers), "consent": consent}
+        scope = {**scope, "headers": ruling.seen(visitor.headers), "consent": consent}
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
         elif (found := self.pages.find(scope)) is not None:
             page, rest = found
             await page(Exchange(scope, receive, send, visitor, consent, rest))
         else:
-            await self._gated(scope, receive, send, visitor, consent, verdict)
+            await self._gated(scope, receive, send, visitor, consent, ruling)
 
     async def _gated(
-        self, scope: Scope, receive: Receive, send: Send, visitor: Visitor, consent: Consent, verdict: Verdict
+        self, scope: Scope, receive: Receive, send: Send, visitor: Visitor, consent: Consent, ruling: Ruling
     ) -> None:
         started = time()
-        decision = verdict.decision
+        decision = ruling.decision
         response = GatedResponse(
             send,
             consent,
             self.site.catalogue,
-            verdict.rules,
+            ruling.rules,
             inserts=lambda: self._inserts(scope, decision),
-            extra=verdict.extra,
+            extra=ruling.extra,
             head=scope["method"] == "HEAD",
             revalidates=visitor.revalidates and restore_etag(scope, decision.state),
         )

@@ -129,7 +129,6 @@ class Catalogue:
     #: A choice made under another fingerprint no longer counts (design 2).
     fingerprint: str = field(init=False)
     _hosts: Mapping[str, tuple[tuple[str, Service], ...]] = field(init=False, repr=False)
-    _code: tuple[tuple[str, Service], ...] = field(init=False, repr=False)
     _cookies: _Cookies = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -145,7 +144,6 @@ class Catalogue:
         # The longest path first, so that a host shared by two products goes to the closer match.
         table = {host: tuple(sorted(marks.items(), key=lambda m: -len(m[0]))) for host, marks in hosts.items()}
         object.__setattr__(self, "_hosts", table)
-        object.__setattr__(self, "_code", tuple((p, s) for s in self.services.values() for p in s.inline))
         object.__setattr__(self, "_cookies", _Cookies(self.services.values()))
         material = [f"{p.key}:{p.kind}" for p in self.purposes.values()]
         material += [f"{s.key}:{s.provider}:{s.purposes}:{s.retention_days}" for s in self.disclosed]
@@ -192,11 +190,6 @@ class Catalogue:
                     return service
             name = name.partition(".")[2]
         return None
-
-    def services_in_code(self, code: str) -> tuple[Service, ...]:
-        """The services whose snippet this inline code is or holds, in catalogue order."""
-        found = dict.fromkeys(service.key for mark, service in self._code if mark in code)
-        return tuple(self.services[key] for key in found)
 
     def service_for_cookie(self, name: str) -> Service | None:
         """The service that sets a cookie of this name, or None."""

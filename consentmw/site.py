@@ -35,7 +35,7 @@ from .visitor import Visitor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Site", "Verdict"]
+__all__ = ["Ruling", "Site"]
 
 logger = logging.getLogger("consentmw")
 
@@ -45,7 +45,7 @@ _LONGEST_KEY: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Ruling:
     """What follows for one visitor: the decision, and what the gates need of it, ready."""
 
     decision: Decision
@@ -89,7 +89,7 @@ class Site:
         plain = (settings.cookie_name, f"{settings.cookie_name}-locale")
         #: by "is it https": __Host- makes a browser refuse a cookie that another host or http tries to set
         self._names = {False: plain, True: (f"__Host-{plain[0]}", f"__Host-{plain[1]}")}
-        self._known: dict[tuple[object, ...], Verdict] = {}
+        self._known: dict[tuple[object, ...], Ruling] = {}
         self._check_cookie_fits()
 
     def _check_cookie_fits(self) -> None:
@@ -126,7 +126,7 @@ class Site:
         return Locale()
 
     # -- the decision --------------------------------------------------------------------------
-    def verdict(self, visitor: Visitor) -> Verdict:
+    def ruling(self, visitor: Visitor) -> Ruling:
         """What was decided for this visitor. Never raises: when deciding fails, nothing optional runs.
 
         Remembered by the few header values that it depends on, so that the second page of a visit
@@ -137,12 +137,12 @@ class Site:
         if known is not None and (known.decision.until is None or self.clock() < known.decision.until):
             return known
         try:
-            known = self._verdict(visitor)
+            known = self._ruling(visitor)
         except Exception:
             logger.exception("deciding failed; nothing optional runs for this request")
             decision = closed(self.catalogue, language=self.settings.default_language)
             hosts = self.hosts.headers(decision.denied, visitor.scheme == "https")
-            return Verdict(decision, self.rules(decision.denied), hosts)
+            return Ruling(decision, self.rules(decision.denied), hosts)
         if len(visitor.cookies) + len(visitor.raw_language) <= _LONGEST_KEY:
             if len(self._known) >= _REMEMBERED:
                 # Forgetting all at once keeps a flood of odd headers from costing more than it is worth.
@@ -150,19 +150,23 @@ class Site:
             self._known[key] = known
         return known
 
-    def _verdict(self, visitor: Visitor) -> Verdict:
+    def _ruling(self, visitor: Visitor) -> Ruling:
         decision = self.decide_with(visitor, self.choice(visitor))
-        extra = self.expiries(visitor, decision) + self.hosts.headers(decision.denied, visitor.scheme == "https")
+        left = self._left(visitor, decision)
+        secure = visitor.scheme == "https"
+        extra = (*expiries(left, visitor.host, secure=secure), *self.hosts.headers(decision.denied, secure))
         extra += _reasons(decision) if self.settings.debug else ()
-        hidden = leftovers(visitor.cookie_names(), self.catalogue, decision.denied) if visitor.cookies else []
-        return Verdict(decision, self.rules(decision.denied), extra, tuple(hidden))
+        return Ruling(decision, self.rules(decision.denied), extra, left)
 
     def expiries(self, visitor: Visitor, decision: Decision) -> tuple[tuple[bytes, bytes], ...]:
         """Set-Cookie lines that remove what the browser still holds of services that may not run."""
+        left = self._left(visitor, decision)
+        return tuple(expiries(left, visitor.host, secure=visitor.scheme == "https"))
+
+    def _left(self, visitor: Visitor, decision: Decision) -> tuple[str, ...]:
         if not decision.denied or not visitor.cookies:
             return ()
-        names = leftovers(visitor.cookie_names(), self.catalogue, decision.denied)
-        return tuple(expiries(names, visitor.host, secure=visitor.scheme == "https"))
+        return tuple(leftovers(visitor.cookie_names(), self.catalogue, decision.denied))
 
     def decide_with(self, visitor: Visitor, choice: Choice | None) -> Decision:
         """The decision for this visitor under a choice that no cookie carries yet."""

@@ -35,8 +35,7 @@ _KEPT: Final[dict[bytes, bytes]] = {
     name: name
     for name in (
         *(b"host", b"cookie", b"sec-gpc", b"dnt", b"accept", b"accept-language", b"user-agent", b"referer", b"origin"),
-        *(b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-mode", b"sec-purpose", b"x-forwarded-proto", b"forwarded"),
-        b"if-none-match",
+        *(b"sec-fetch-site", b"sec-purpose", b"x-forwarded-proto", b"forwarded", b"if-none-match"),
     )
 } | dict.fromkeys((b"purpose", b"x-moz", b"x-purpose"), b"sec-purpose")
 #: what joins the lines of a header that may come several times; of any other the first line counts
@@ -134,8 +133,6 @@ class Visitor:
     agent = _Text(b"user-agent")
     #: the Host header as sent, with its port
     authority = _Text(b"host")
-    fetch_dest = _Text(b"sec-fetch-dest")
-    fetch_mode = _Text(b"sec-fetch-mode")
     fetch_site = _Text(b"sec-fetch-site")
     origin = _Text(b"origin")
     referrer = _Text(b"referer")

@@ -328,7 +328,7 @@ def watched(clock: Callable[[], float], **options: Any) -> tuple[ConsentMiddlewa
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         visitor = Visitor.read(scope)
-        consent = Consent(site.site.verdict(visitor).decision, "/privacy", site.site.tokens)
+        consent = Consent(site.site.ruling(visitor).decision, "/privacy", site.site.tokens)
         await reports.take(Exchange(scope, receive, send, visitor, consent, ""))
 
     return site, app
@@ -587,7 +587,7 @@ async def test_a_flood_of_visitors_is_not_remembered() -> None:
     site = mounted(App(*html(PAGE)), policy="enforce", queue_capacity=100_000)
     reports = Reports(site.site, clock)
     visitor = Visitor.read(http_scope())
-    consent = Consent(site.site.verdict(visitor).decision, "/privacy", site.site.tokens)
+    consent = Consent(site.site.ruling(visitor).decision, "/privacy", site.site.tokens)
     payload = json.dumps([new(f"https://h{n}.example/") for n in range(50)]).encode()
     sent: list[Message] = []
 

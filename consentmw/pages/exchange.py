@@ -112,18 +112,22 @@ class Exchange:
             return visitor.origin.partition("://")[2].lower() != visitor.authority.lower()
         return False
 
-    async def form(self) -> list[tuple[str, str]]:
-        """The fields of an urlencoded form. Raises FormError when it is too large, cut off or not a form."""
+    async def body(self, most: int) -> bytes:
+        """The request's body. Raises FormError when it is larger than ``most`` bytes or cut off."""
         body = bytearray()
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise FormError(400, "The form did not arrive whole.")
             body += message.get("body", b"")
-            if len(body) > MAX_FORM:
+            if len(body) > most:
                 raise FormError(413, "The form is too large.")
             if not message.get("more_body", False):
-                break
+                return bytes(body)
+
+    async def form(self) -> list[tuple[str, str]]:
+        """The fields of an urlencoded form. Raises FormError when it is too large, cut off or not a form."""
+        body = await self.body(MAX_FORM)
         try:
             return parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=64)
         except ValueError:

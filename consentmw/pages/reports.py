@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from ..decision import Decision
 from ..events import Count, template
 from ..site import Site
-from .exchange import Exchange
+from .exchange import Exchange, FormError
 
 __all__ = ["MAX_REPORT", "Reports"]
 
@@ -97,13 +97,17 @@ class Reports:
             await _answer(exchange, 415)
         elif not self._may_pass():
             await _answer(exchange, 429)
-        elif (body := await _read(exchange, most)) is None:
-            await _answer(exchange, 413)
-        elif (reports := _parse(body)) is None:
-            await _answer(exchange, 400)
         else:
-            await _answer(exchange, 204)
-            self._count(exchange, reports)
+            await self._take(exchange, most)
+
+    async def _take(self, exchange: Exchange, most: int) -> None:
+        try:
+            reports = _parse(await exchange.body(most))
+        except FormError as error:
+            await _answer(exchange, error.status)
+            return
+        await _answer(exchange, 400 if reports is None else 204)
+        self._count(exchange, reports or [])
 
     def _may_pass(self) -> bool:
         """One token of a bucket that fills at a steady rate."""
@@ -187,20 +191,6 @@ async def _answer(exchange: Exchange, status: int) -> None:
     headers = [_NO_BODY, *length, *retry]
     await exchange.send({"type": "http.response.start", "status": status, "headers": headers})
     await exchange.send({"type": "http.response.body", "body": b""})
-
-
-async def _read(exchange: Exchange, most: int) -> bytes | None:
-    """The body, or None when it is larger than ``most`` bytes; what did not arrive whole is no report."""
-    body = bytearray()
-    while True:
-        message = await exchange.receive()
-        if message["type"] == "http.disconnect":
-            return b""
-        body += message.get("body", b"")
-        if len(body) > most:
-            return None
-        if not message.get("more_body", False):
-            return bytes(body)
 
 
 def _parse(body: bytes) -> list[Mapping[str, Any]] | None:
