@@ -78,7 +78,7 @@ class Decision:
     denied: frozenset[str]
     #: Google Consent Mode v2 signals, ``granted`` or ``denied`` for each
     google: Mapping[str, str]
-    #: when this decision has to be made anew because the choice expires then, or None
+    #: when this decision has to be made anew because the choice expires or a new law starts then, or None
     until: datetime | None = None
     #: short key for ETags: decisions with equal keys get equal pages
     state: str = ""
@@ -121,6 +121,7 @@ def decide(
     region: str = "",
     region_source: str = "unknown",
     minor: bool = False,
+    law_until: datetime | None = None,
 ) -> Decision:
     """Decide every purpose and service: explicit choice, then browser signal, then the regime's default.
 
@@ -150,7 +151,7 @@ def decide(
         ask=live is None and regime.ask,
         denied=denied,
         google=_google(catalogue, purposes),
-        until=live.at + valid_for if live else None,
+        until=min(filter(None, (live.at + valid_for if live else None, law_until)), default=None),
     )
 
 

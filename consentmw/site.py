@@ -174,17 +174,19 @@ class Site:
         locale = self.locale(visitor)
         language = locale.language if locale.language in settings.languages else ""
         known = locale.region not in ("", DECLINED)
+        region, now = locale.region if known else "", self.clock()
         return decide(
             self.catalogue,
-            self.regions.regime(locale.region if known else ""),
+            self.regions.regime(region, now),
             choice,
-            now=self.clock(),
+            now=now,
             language=language or lookup(visitor.accept_language, settings.languages, settings.default_language),
             gpc=visitor.gpc,
             notice=self.notices.id,
             valid_for=self.valid_for,
             region=locale.region,
             region_source="stated" if known else "declined" if locale.region else "unknown",
+            law_until=self.regions.until(region, now),
         )
 
     async def close(self) -> None:

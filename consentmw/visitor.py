@@ -164,12 +164,12 @@ class Visitor:
         self.cookies = found.get(b"cookie", b"")
         self.gpc = b"sec-gpc" in found and _signals(found[b"sec-gpc"])
         self.host = _hostname(found[b"host"][:_MAX_HOST]) if b"host" in found else ""
-        self.scheme = "https" if scope.get("scheme") in ("https", "wss") or (trusted and self._secure()) else "http"
+        self.scheme = "https" if scope.get("scheme") in ("https", "wss") or self._secure() else "http"
         return self
 
     def _secure(self) -> bool:
         """Whether a trusted proxy says that the visitor came over TLS."""
-        if not vouched(self._peer, self._trusted):
+        if not self.vouched:
             return False
         said = self._found.get(b"x-forwarded-proto")
         if said is None:
@@ -183,6 +183,11 @@ class Visitor:
         if self._address is None:
             self._address = client_address(self._peer, self.headers, self._trusted)
         return self._address
+
+    @property
+    def vouched(self) -> bool:
+        """Whether a trusted proxy sent this request, so that what it wrote into the headers counts."""
+        return bool(self._trusted) and vouched(self._peer, self._trusted)
 
     @property
     def raw_language(self) -> bytes:

@@ -159,7 +159,7 @@ def test_a_stated_language_and_region_beat_the_browsers() -> None:
     cookie = ("cookie", f"privacy-locale={s.locales.write(Locale('es', 'US-IA'))}")
     decision = decide(s, visitor(cookie, ("accept-language", "en")))
     assert (decision.language, decision.region, decision.region_source) == ("es", "US-IA", "stated")
-    assert decision.regime == s.regions.regime("US-IA").key
+    assert decision.regime == s.regions.regime("US-IA", s.clock()).key
 
 
 def test_a_declined_region_gets_the_fallback_and_is_on_record_as_declined() -> None:

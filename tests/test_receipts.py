@@ -1,0 +1,113 @@
+"""A visitor's proof is readable elsewhere: valid Kantara receipts, records in terms that DPV really has."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft4Validator
+from rdflib import Graph, URIRef
+
+from consentmw.ledger import Entry, Ledger
+from consentmw.purposes import Catalogue
+from consentmw.receipts import Controller, as_kantara, as_plain, as_records
+from consentmw.stores.memory import MemoryStore
+
+DATA = Path(__file__).parent / "data"
+AT = datetime(2026, 11, 21, 8, 15, 30, tzinfo=UTC)
+CATALOGUE = Catalogue.load(only=["google_analytics", "google_ads", "youtube"])
+PAGES = "https://www.utility.example/privacy"
+CONTROLLER = Controller(
+    "Example Power & Light Co.",
+    {"streetAddress": "100 Main St", "addressLocality": "Cedar Rapids", "addressRegion": "IA"},
+    "privacy@utility.example",
+    "+1-555-0100",
+    "https://www.utility.example",
+)
+#: terms of DPV 2.3, from its published vocabulary
+TERMS = frozenset((DATA / "dpv_terms.txt").read_text("ascii").split())
+
+
+def entry(**changes: Any) -> Entry:
+    values: dict[str, Any] = {
+        "receipt": "q1Zr0p9cVn4",
+        "at": AT,
+        "event": "given",
+        "method": "banner:save",
+        "granted": ["analytics"],
+        "refused": ["advertising"],
+        "regime": "opt_out",
+        "region": "US-IA",
+        "region_source": "stated",
+        "language": "en",
+        "notice": "0123456789abcdef",
+        "shown": "5f" * 32,
+        "fingerprint": CATALOGUE.fingerprint,
+        "valid_until": AT + timedelta(days=180),
+    }
+    return Ledger(MemoryStore).append(**{**values, **changes})
+
+
+ENTRIES = [
+    entry(),
+    entry(event="withdrawn", granted=[], refused=["analytics", "advertising"], previous="q1Zr0p9cVn4", receipt="two"),
+    entry(event="refused", granted=[], refused=["analytics"], gpc=True, region="", valid_until=None),
+    entry(event="changed", granted=["analytics", "gone_from_catalogue"], region="-", language="es"),
+]
+
+
+@pytest.mark.parametrize("made", ENTRIES)
+@pytest.mark.parametrize("controller", [CONTROLLER, Controller("Only a name")])
+def test_a_kantara_receipt_is_valid(made: Entry, controller: Controller) -> None:
+    receipt = as_kantara(made, CATALOGUE, controller, PAGES, service="Example Power")
+    schema = json.loads((DATA / "kantara-cr-1.1.schema.json").read_text("utf-8"))
+    assert [error.message for error in Draft4Validator(schema).iter_errors(json.loads(json.dumps(receipt)))] == []
+    assert receipt["consentTimestamp"] == int(AT.timestamp())
+
+
+def test_a_kantara_receipt_says_what_was_granted_to_whom_and_how_it_ends() -> None:
+    (service,) = as_kantara(ENTRIES[0], CATALOGUE, CONTROLLER, PAGES, service="Example Power")["services"]
+    (purpose,) = service["purposes"]
+    assert purpose["thirdPartyName"] == "Google LLC"
+    assert purpose["termination"] == f"{PAGES}/choices, or on 2027-05-20"
+    assert as_kantara(ENTRIES[1], CATALOGUE, CONTROLLER, PAGES, service="x")["services"] == []
+
+
+# The library's own parser warns about the library's own class.
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+def test_records_parse_as_linked_data_and_every_term_exists() -> None:
+    """A misspelt term would be accepted by every parser and mean nothing to anybody."""
+    made = as_records(ENTRIES, CATALOGUE, CONTROLLER, PAGES, stored_days=390)
+    graph = Graph().parse(data=json.dumps(made), format="json-ld")
+    named = {str(part) for triple in graph for part in triple if isinstance(part, URIRef)}
+    used = {name for name in named if re.match(r"https://w3id\.org/dpv(/pd)?#", name)}
+    assert len(used) > 15
+    assert {name.rpartition("/")[2].replace("#", ":") for name in used} <= TERMS
+    assert "https://w3id.org/dpv/loc#US-IA" in named
+
+
+def test_each_purpose_has_its_status_with_time_method_and_validity() -> None:
+    first, second, third, fourth = as_records(ENTRIES, CATALOGUE, CONTROLLER, PAGES, stored_days=390)["@graph"]
+    said = [process["dpv:hasConsentStatus"] for process in first["dpv:hasProcess"]]
+    assert [status["@type"] for status in said] == ["dpv:ConsentGiven", "dpv:ConsentRefused"]
+    assert said[0]["dpv:isIndicatedAtTime"]["@value"] == "2026-11-21T08:15:30+00:00"
+    assert said[0]["dpv:hasDuration"] == "P180D"
+    assert {p["dpv:hasConsentStatus"]["@type"] for p in second["dpv:hasProcess"]} == {"dpv:ConsentWithdrawn"}
+    assert second["dpv:hasDataSubject"]["@id"].endswith("q1Zr0p9cVn4"), "the receipts of one browser name one subject"
+    assert "Sec-GPC" in third["dpv:hasProcess"][0]["dpv:hasConsentStatus"]["dpv:hasIndicationMethod"]
+    assert "dpv:hasDuration" not in third["dpv:hasProcess"][0]["dpv:hasConsentStatus"]
+    assert "dpv:hasJurisdiction" not in third
+    assert "dpv:hasJurisdiction" not in fourth, "NO THANKS is no place"
+    assert fourth["dpv:hasProcess"][1]["dct:title"] == "gone_from_catalogue"
+
+
+def test_the_plain_form_holds_all_that_the_hash_is_made_of() -> None:
+    (row,) = as_plain(ENTRIES[:1])["entries"]
+    assert json.loads(json.dumps(row)) == row
+    assert Entry(**{**row, "granted": tuple(row["granted"]), "refused": tuple(row["refused"])}) == ENTRIES[0]
+    assert replace(ENTRIES[0], shown="").hash == row["hash"]
