@@ -69,6 +69,11 @@ class Settings(BaseModel):
     # -- who is asking -------------------------------------------------------------------------
     #: networks of our own reverse proxies (CIDR), or "unix"; X-Forwarded-* counts only from these
     trusted_proxies: tuple[str, ...] = ()
+    #: the CDN whose country and region headers count when a trusted proxy sends them: cloudflare, cloudfront, vercel,
+    #: akamai; "" asks none. Only for visitors who did not state a region
+    region_headers: Literal["", "cloudflare", "cloudfront", "vercel", "akamai"] = ""
+    #: MMDB file (GeoLite2 City, ip-location-db ...) that tells a region from an address; None asks none
+    networks: Path | None = None
     #: languages the pages are offered in; the first is not special, ``default_language`` is
     languages: tuple[str, ...] = ("en", "es")
     default_language: str = "en"
@@ -192,6 +197,11 @@ class Settings(BaseModel):
             raise ValueError(f"default_language: one of languages ({', '.join(self.languages)})")
         return self
 
+    @property
+    def guesses_region(self) -> bool:
+        """Whether a region may come from headers or a file, so that every region's regime can apply."""
+        return bool(self.region_headers or self.networks)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Settings:
         """Settings from a TOML file; folders in it are relative to the file. Raises SettingsError."""
@@ -204,7 +214,7 @@ class Settings(BaseModel):
             raise SettingsError("file", "a TOML file in UTF-8", file) from error
         except tomllib.TOMLDecodeError as error:
             raise SettingsError("file", f"valid TOML ({error})", file) from error
-        for key in ("templates", "notices"):
+        for key in ("templates", "notices", "networks"):
             if isinstance(values.get(key), str):
                 values[key] = file.parent / values[key]
         if "secret_keys" in values:

@@ -22,6 +22,7 @@ from .gate.cookies import expiries, hide, leftovers
 from .gate.csp import HostPolicy
 from .gate.html import Rules
 from .i18n import lookup
+from .lawful import refuse_unlawful
 from .ledger import Ledger
 from .notices import Notices
 from .purposes import Catalogue
@@ -31,6 +32,7 @@ from .settings import Settings
 from .stores import open_event_store, open_ledger_store
 from .tokens import Tokens
 from .visitor import Visitor
+from .whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +44,7 @@ logger = logging.getLogger("consentmw")
 #: visitors remembered, and the bytes of headers that one may cost: some 10 MB at the very most
 _REMEMBERED: Final = 4096
 _LONGEST_KEY: Final = 2048
+_UNKNOWN: Final = ("", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Site:
             purposes=settings.purposes, services=settings.services, only=settings.services_used
         )
         self.regions = Regions.load(fallback=settings.fallback_regime, overrides=settings.regimes)
+        self.whereabouts = Whereabouts(settings.region_headers, settings.networks)
+        self.warnings = refuse_unlawful(settings, self.catalogue, self.regions, self.clock())
         self.notices = Notices.load(settings, self.catalogue)
         keys = settings.secret_keys
         self.tokens = Tokens(keys)
@@ -132,7 +137,8 @@ class Site:
         Remembered by the few header values that it depends on, so that the second page of a visit
         verifies no signature, decides nothing and looks up no cookie.
         """
-        key = (visitor.cookies, visitor.gpc, visitor.raw_language, visitor.scheme, visitor.host)
+        guess = self.whereabouts.region(visitor) if self.whereabouts.known else _UNKNOWN
+        key = (visitor.cookies, visitor.gpc, visitor.raw_language, visitor.scheme, visitor.host, guess)
         known = self._known.get(key)
         if known is not None and (known.decision.until is None or self.clock() < known.decision.until):
             return known
@@ -173,8 +179,13 @@ class Site:
         settings = self.settings
         locale = self.locale(visitor)
         language = locale.language if locale.language in settings.languages else ""
-        known = locale.region not in ("", DECLINED)
-        region, now = locale.region if known else "", self.clock()
+        region, source = locale.region, "stated"
+        if region == DECLINED:
+            # Who says NO THANKS is not looked up behind their back.
+            region, source = "", "declined"
+        elif not region:
+            region, source = self.whereabouts.region(visitor)
+        now = self.clock()
         return decide(
             self.catalogue,
             self.regions.regime(region, now),
@@ -184,8 +195,8 @@ class Site:
             gpc=visitor.gpc,
             notice=self.notices.id,
             valid_for=self.valid_for,
-            region=locale.region,
-            region_source="stated" if known else "declined" if locale.region else "unknown",
+            region=locale.region or region,
+            region_source=source,
             law_until=self.regions.until(region, now),
         )
 
