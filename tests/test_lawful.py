@@ -70,7 +70,7 @@ def test_a_row_that_nobody_examined_stops_nobody() -> None:
 
 
 def test_a_law_that_is_coming_is_announced_and_then_forbids() -> None:
-    options = {"regimes": {"US-OK": "notice"}}
+    options: dict[str, Any] = {"regimes": {"US-OK": "notice"}}
     assert rules(**options) == {"weaker than a coming law": False}
     assert "2027-01-01" in findings(**options)[0].text
     assert rules(datetime(2027, 1, 2, tzinfo=UTC), **options) == {"weaker than the law": True}
@@ -94,7 +94,7 @@ def test_what_is_weak_is_said_and_does_not_stop(options: dict[str, Any], rule: s
 
 def test_only_regimes_that_a_visitor_can_get_count() -> None:
     """Iowa alone never asks first, so how soon it asks again is nobody's rule; with guessed regions it is."""
-    only = {"fallback_regime": "opt_out", "region_choices": IOWA, "valid_days": 30}
+    only: dict[str, Any] = {"fallback_regime": "opt_out", "region_choices": IOWA, "valid_days": 30}
     assert "no repeated asking" not in rules(**only)
     assert "no repeated asking" in rules(**only, region_headers="cloudflare")
     assert "unknown state" in rules(fallback_regime="notice")
