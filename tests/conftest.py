@@ -1,4 +1,4 @@
-"""What every test stands on: a clean environment, hypothesis profiles, the browser."""
+"""What every test stands on: a clean environment, hypothesis profiles, the browser, the database."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from .postgres import Server
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,3 +47,22 @@ def chromium_path() -> str:
     if found.returncode != 0:
         pytest.fail(found.stderr.strip(), pytrace=False)
     return found.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def _postgres_server() -> Iterator[Server]:
+    search = [str(ROOT / "scripts" / "find-postgres")]
+    found = subprocess.run(search, env=_CALLER, capture_output=True, text=True, check=False)
+    if found.returncode != 0:
+        pytest.fail(found.stderr.strip(), pytrace=False)
+    server = Server(Path(found.stdout.strip()))
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres(_postgres_server: Server) -> Server:
+    """A PostgreSQL server that runs and holds nothing of ours, whatever the test before did to it."""
+    _postgres_server.start()
+    _postgres_server.run("DROP SCHEMA IF EXISTS consentmw CASCADE")
+    return _postgres_server

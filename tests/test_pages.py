@@ -328,7 +328,7 @@ async def test_the_banner_asks_for_the_region_until_there_is_an_answer(region: s
 
 
 # -- showing ---------------------------------------------------------------------------------------
-PATHS = ("", "/choices", "/locale", "/receipt", "/no-such-page")
+PATHS = ("", "/choices", "/opt-out", "/locale", "/receipt", "/no-such-page")
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -20,17 +20,24 @@ from consentmw.errors import SettingsError, StoreError
 from consentmw.events import EVENT_FIELDS, TIER_FIELDS, Count, Event
 from consentmw.stores import Entry, open_event_store, open_ledger_store, open_store, schema
 from consentmw.stores.memory import MemoryStore
+from consentmw.stores.postgres import PostgresStore
 from consentmw.stores.sqlite import SqliteStore
 
-Store = MemoryStore | SqliteStore
+from .postgres import Server
+
+Store = MemoryStore | SqliteStore | PostgresStore
 
 HOUR = 1_800_000_000
 COUNT = Count(HOUR, "page", "/outages", "2xx")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = open_store("memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/events.db")
+    if request.param == "postgresql":
+        server: Server = request.getfixturevalue("postgres")
+        opened = open_store(server.url())
+    else:
+        opened = open_store("memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/events.db")
     yield opened
     opened.close()
 

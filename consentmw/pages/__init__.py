@@ -47,6 +47,7 @@ class Pages:
             "": _read_only(showing.notice),
             "choices": choosing.choices,
             "locale": choosing.locale,
+            "opt-out": _read_only(showing.opt_out),
             "receipt": _read_only(showing.receipt),
             "state": _read_only(showing.state),
             "held": _read_only(showing.held),

@@ -30,8 +30,8 @@ __all__ = ["Choosing"]
 
 logger = logging.getLogger("consentmw")
 
-_ACTIONS: Final = ("accept", "reject", "save", "withdraw")
-_SURFACES: Final = ("banner", "choices", "placeholder")
+_ACTIONS: Final = ("accept", "reject", "save", "withdraw", "opt_out")
+_SURFACES: Final = ("banner", "choices", "opt_out", "placeholder")
 _MOST_RETURN: Final = 2000
 #: kinds of purpose under which rows of a visitor's own are recorded (design: the tiers)
 _MEASURED: Final = ("analytics", "advertising", "email_measurement")
@@ -97,7 +97,7 @@ class Choosing:
     async def _choose(self, exchange: Exchange, form: list[tuple[str, str]]) -> None:
         site, visitor, consent = self._site, exchange.visitor, exchange.consent
         fields = dict(form)
-        made = self._read_choice(visitor, form)
+        made = self._read_choice(visitor, consent.decision, form)
         if made is None:
             await self._problem(exchange, 400, "The form did not say what you chose, so nothing was changed.")
             return
@@ -117,14 +117,19 @@ class Choosing:
         else:
             await exchange.see_other(_return_to(fields, consent.url("choices") + "?saved"), headers)
 
-    def _read_choice(self, visitor: Visitor, form: list[tuple[str, str]]) -> _Made | None:
+    def _read_choice(self, visitor: Visitor, decision: Decision, form: list[tuple[str, str]]) -> _Made | None:
         fields = dict(form)
         action = fields.get("action", "")
         if action not in _ACTIONS:
             return None
         site = self._site
         optional = {p.key: p.kind for p in site.catalogue.purposes.values() if p.optional}
-        wanted = {"accept": set(optional), "save": {value for name, value in form if name == "purpose"}}
+        wanted = {
+            "accept": set(optional),
+            "save": {value for name, value in form if name == "purpose"},
+            # Whatever else is allowed now, by a choice or by the regime, stays so.
+            "opt_out": {key for key, kind in optional.items() if decision.allows(key) and kind not in DENIED_BY_GPC},
+        }
         granted = wanted.get(action, set()) & set(optional)
         if visitor.gpc:
             # A general yes is no answer to a browser that says no for its user (11 CCR 7025(c)).
@@ -133,6 +138,8 @@ class Choosing:
         event = "given" if granted else "refused"
         if before is not None:
             event = "changed" if granted else "withdrawn" if before.granted else "refused"
+        if action == "opt_out":
+            event = "opted out"
         surface = fields.get("surface", "")
         choice = Choice(
             new_receipt(), site.clock().replace(microsecond=0), site.catalogue.fingerprint, frozenset(granted)

@@ -74,6 +74,8 @@ class Renderer:
         """sha256 of what the visitor saw when choosing: the banner, the page of choices, or a frame's placeholder."""
         if surface == "choices":
             page = self.choices(consent, saved=False)
+        elif surface == "opt_out":
+            page = self.opt_out(consent, saved=False)
         elif surface == "placeholder" and (held := self._site.catalogue.services.get(service)) is not None:
             page = self.held(consent, held, "")
         else:
@@ -133,6 +135,26 @@ class Renderer:
             receipt=decision.receipt,
             withdrawable=bool(decision.receipt) and granted,
             regime_name=self._regime_name(decision),
+        )
+
+    def opt_out(self, consent: Consent, *, saved: bool) -> bytes:
+        """The page of the rights to say no: sale and advertising, sensitive data, other companies, messages."""
+        site, decision = self._site, consent.decision
+        translate = self._texts.for_language(consent.language).gettext
+        purposes = site.catalogue.purposes.values()
+        others = [(s.provider, s.opt_out_url) for s in site.catalogue.disclosed if s.opt_out_url]
+        law = site.regions.law(decision.region, site.clock())
+        return self._page(
+            "opt_out.html",
+            consent,
+            here="/opt-out",
+            saved=saved,
+            running=[translate(p.title) for p in purposes if p.kind in DENIED_BY_GPC and decision.allows(p.key)],
+            receipt=decision.receipt,
+            others=list(dict.fromkeys([*others, *_INDUSTRY])),
+            contact=site.settings.contact,
+            region=decision.region,
+            law=law.source if law.confidence != "site" else "",
         )
 
     def locale(self, consent: Consent, *, saved: bool) -> bytes:
@@ -279,6 +301,14 @@ _REGIME_NAMES: Final = {
     "notice": "you are informed and can switch off what you do not want",
 }
 
+#: where the advertising industry and the largest of its companies take an opt-out (as of 2026-11)
+_INDUSTRY: Final = (
+    ("Digital Advertising Alliance", "https://optout.aboutads.info/"),
+    ("Network Advertising Initiative", "https://optout.networkadvertising.org/"),
+    ("Google: My Ad Center", "https://myadcenter.google.com/"),
+    ("Google Analytics: browser add-on", "https://tools.google.com/dlpage/gaoptout"),
+)
+
 _IP_WORDS: Final = {
     "none": "never your network address",
     "truncated": "a shortened form of your network address",
@@ -290,4 +320,5 @@ _EVENT_NAMES: Final = {
     "refused": "You refused everything optional",
     "changed": "You changed your choice",
     "withdrawn": "You withdrew your consent",
+    "opted out": "You opted out of sale and advertising",
 }

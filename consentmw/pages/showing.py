@@ -34,6 +34,10 @@ class Showing:
         page = self._renderer.notice(exchange.consent)
         await exchange.html(page)
 
+    async def opt_out(self, exchange: Exchange) -> None:
+        """GET opt-out: what a visitor may say no to, and where."""
+        await exchange.html(self._renderer.opt_out(exchange.consent, saved=exchange.saved))
+
     async def receipt(self, exchange: Exchange) -> None:
         """GET receipt: what is on record about the choices made on this browser."""
         choice = self._site.choice(exchange.visitor)
