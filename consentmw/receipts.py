@@ -7,15 +7,16 @@ or who asks for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
 from .purposes import Catalogue, Service
+from .settings import Party
 from .stores import Entry
 
-__all__ = ["Controller", "as_kantara", "as_plain", "as_records"]
+__all__ = ["Issuer", "as_kantara", "as_plain", "as_records"]
 
 #: the profile of DPV 2.3 for consent records (W3C guide "consent-27560")
 _PROFILE: Final = "https://w3id.org/dpv/schema/dpv-27560#record"
@@ -43,15 +44,36 @@ _VERSION: Final = "KI-CR-v1.1.0"
 
 
 @dataclass(frozen=True, slots=True)
-class Controller:
-    """Who is responsible for the data (ISO/IEC TS 27560, party), and where visitors reach them."""
+class Issuer:
+    """Who gives a receipt: the site, the company behind it, and where visitors change their minds."""
 
-    name: str
-    #: schema.org PostalAddress fields: streetAddress, addressLocality, addressRegion, postalCode, addressCountry
-    address: Mapping[str, str] = field(default_factory=dict)
-    email: str = ""
-    phone: str = ""
-    url: str = ""
+    #: as visitors know it
+    site: str
+    party: Party
+    #: e-mail address for privacy questions
+    email: str
+    #: absolute address of our pages: ``https://www.utility.example/privacy``
+    pages: str
+    #: days that rows about a visit are kept
+    stored_days: int
+
+    @property
+    def name(self) -> str:
+        """The company's name."""
+        return self.party.name or self.site
+
+    @property
+    def address(self) -> dict[str, str]:
+        """As schema.org has it (PostalAddress), without what is not known."""
+        party = self.party
+        known = {
+            "streetAddress": party.street,
+            "addressLocality": party.city,
+            "addressRegion": party.state,
+            "postalCode": party.postal_code,
+            "addressCountry": party.country,
+        }
+        return {name: value for name, value in known.items() if value}
 
 
 def as_plain(entries: Sequence[Entry]) -> dict[str, Any]:
@@ -61,19 +83,13 @@ def as_plain(entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def as_records(
-    entries: Sequence[Entry], catalogue: Catalogue, controller: Controller, pages: str, *, stored_days: int
-) -> dict[str, Any]:
-    """JSON-LD: a ``dpv:ConsentRecord`` for each row, oldest first.
-
-    ``pages`` is the absolute address of our pages, ``https://www.utility.example/privacy``;
-    ``stored_days`` how long rows about a visit are kept.
-    """
-    graph = [_record(entry, catalogue, controller, pages, stored_days) for entry in entries]
+def as_records(entries: Sequence[Entry], catalogue: Catalogue, issuer: Issuer) -> dict[str, Any]:
+    """JSON-LD: a ``dpv:ConsentRecord`` for each row, oldest first."""
+    graph = [_record(entry, catalogue, issuer) for entry in entries]
     return {"@context": _CONTEXT, "@graph": graph}
 
 
-def _record(entry: Entry, catalogue: Catalogue, controller: Controller, pages: str, stored_days: int) -> dict[str, Any]:
+def _record(entry: Entry, catalogue: Catalogue, issuer: Issuer) -> dict[str, Any]:
     subject = {"@id": f"urn:consentmw:receipt:{entry.previous or entry.receipt}", "@type": "dpv:DataSubject"}
     at = {"@value": entry.at, "@type": "xsd:dateTime"}
     record: dict[str, Any] = {
@@ -82,17 +98,17 @@ def _record(entry: Entry, catalogue: Catalogue, controller: Controller, pages: s
         "dct:identifier": entry.receipt,
         "dct:conformsTo": {"@id": _PROFILE},
         "dpv:hasDataSubject": subject,
-        "dpv:hasDataController": _party(controller),
+        "dpv:hasDataController": _party(issuer),
         "dpv:hasLegalBasis": {"@id": "dpv:ExpressedConsent"},
         "dpv:hasNotice": {
             "@type": "dpv:ConsentNotice",
             "dct:identifier": entry.notice,
             "dct:language": entry.language,
             "schema:sha256": entry.shown,
-            "schema:url": pages,
+            "schema:url": issuer.pages,
         },
         "dpv:hasConsentControl": [
-            {"@type": kind, "dpv:isExercisedAt": {"@id": f"{pages}/choices"}}
+            {"@type": kind, "dpv:isExercisedAt": {"@id": f"{issuer.pages}/choices"}}
             for kind in ("dpv:WithdrawConsent", "dpv:ProvideConsent")
         ],
         "dpv:hasProcess": [
@@ -102,7 +118,10 @@ def _record(entry: Entry, catalogue: Catalogue, controller: Controller, pages: s
                 "dpv:hasPurpose": {"@id": term},
                 "dpv:hasPersonalData": [{"@id": data} for data in _DATA],
                 "dpv:hasRecipient": [{"@type": "dpv:Recipient", "dpv:hasName": name} for name in recipients],
-                "dpv:hasStorageCondition": {"@type": "dpv:StorageDuration", "dpv:hasDuration": f"P{stored_days}D"},
+                "dpv:hasStorageCondition": {
+                    "@type": "dpv:StorageDuration",
+                    "dpv:hasDuration": f"P{issuer.stored_days}D",
+                },
                 "dpv:hasConsentStatus": {
                     "@type": _status(entry, granted=granted),
                     "dpv:isIndicatedBy": {"@id": subject["@id"]},
@@ -119,13 +138,8 @@ def _record(entry: Entry, catalogue: Catalogue, controller: Controller, pages: s
     return record
 
 
-def as_kantara(
-    entry: Entry, catalogue: Catalogue, controller: Controller, pages: str, *, service: str
-) -> dict[str, Any]:
-    """One row as a Kantara consent receipt 1.1; what was refused is not part of such a receipt.
-
-    ``service``: the site, as visitors know it.
-    """
+def as_kantara(entry: Entry, catalogue: Catalogue, issuer: Issuer) -> dict[str, Any]:
+    """One row as a Kantara consent receipt 1.1; what was refused is not part of such a receipt."""
     purposes = [
         {
             "purpose": title,
@@ -133,7 +147,8 @@ def as_kantara(
             "consentType": "EXPLICIT",
             "piiCategory": ["Network/Service", "Behavioral"],
             "primaryPurpose": False,
-            "termination": f"{pages}/choices" + (f", or on {entry.valid_until[:10]}" if entry.valid_until else ""),
+            "termination": f"{issuer.pages}/choices"
+            + (f", or on {entry.valid_until[:10]}" if entry.valid_until else ""),
             "thirdPartyDisclosure": bool(recipients),
             **({"thirdPartyName": ", ".join(recipients)} if recipients else {}),
         }
@@ -150,16 +165,16 @@ def as_kantara(
         "piiPrincipalId": entry.previous or entry.receipt,
         "piiControllers": [
             {
-                "piiController": controller.name,
-                "contact": controller.name,
-                "address": dict(controller.address),
-                "email": controller.email,
-                "phone": controller.phone,
-                **({"piiControllerUrl": controller.url} if controller.url else {}),
+                "piiController": issuer.name,
+                "contact": issuer.name,
+                "address": issuer.address,
+                "email": issuer.email,
+                "phone": issuer.party.phone,
+                **({"piiControllerUrl": issuer.party.url} if issuer.party.url else {}),
             }
         ],
-        "policyUrl": pages,
-        "services": [{"service": service, "purposes": purposes}] if purposes else [],
+        "policyUrl": issuer.pages,
+        "services": [{"service": issuer.site, "purposes": purposes}] if purposes else [],
         "sensitive": False,
         "spiCat": [],
     }
@@ -197,12 +212,12 @@ def _validity(entry: Entry) -> str:
     return f"P{days.days}D"
 
 
-def _party(controller: Controller) -> dict[str, Any]:
-    party: dict[str, Any] = {"@type": "dpv:DataController", "dpv:hasName": controller.name}
-    if controller.address:
-        party["dpv:hasAddress"] = ", ".join(controller.address.values())
-    if controller.email:
-        party["dpv:hasContact"] = f"mailto:{controller.email}"
-    if controller.url:
-        party["schema:url"] = controller.url
+def _party(issuer: Issuer) -> dict[str, Any]:
+    party: dict[str, Any] = {"@type": "dpv:DataController", "dpv:hasName": issuer.name}
+    if issuer.address:
+        party["dpv:hasAddress"] = ", ".join(issuer.address.values())
+    if issuer.email:
+        party["dpv:hasContact"] = f"mailto:{issuer.email}"
+    if issuer.party.url:
+        party["schema:url"] = issuer.party.url
     return party

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .errors import SettingsError
 
-__all__ = ["KEYS_VARIABLE", "RegionChoice", "Settings"]
+__all__ = ["KEYS_VARIABLE", "Party", "RegionChoice", "Settings"]
 
 #: environment variable with the signing keys, comma separated, oldest first; the last one signs
 KEYS_VARIABLE: Final = "CONSENTMW_SECRET_KEYS"
@@ -45,6 +45,25 @@ class RegionChoice(BaseModel):
     label: str = Field(min_length=1, max_length=40)
 
 
+class Party(BaseModel):
+    """Who is responsible for the data, as receipts name them (ISO/IEC TS 27560, party; Kantara, piiController)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_max_length=200)
+
+    #: the company's name; "" takes the site's
+    name: str = ""
+    street: str = ""
+    city: str = ""
+    #: ISO 3166-2 subdivision without its country: ``IA``
+    state: str = ""
+    postal_code: str = ""
+    #: ISO 3166-1: ``US``
+    country: str = ""
+    phone: str = ""
+    #: the company's own website
+    url: str = ""
+
+
 class Settings(BaseModel):
     """All options of :class:`consentmw.ConsentMiddleware`; immutable."""
 
@@ -55,6 +74,8 @@ class Settings(BaseModel):
     site_name: str = Field(default="This website", min_length=1, max_length=120)
     #: e-mail address for privacy questions, shown in the notice; "" shows none
     contact: str = Field(default="", max_length=200)
+    #: the company behind the site, in receipts
+    controller: Party = Party()
     #: where our pages live; neutral, because ad-block lists hide addresses that say cookie or track
     prefix: str = "/privacy"
     #: development: http cookies without the __Host- prefix, a random secret when none is set, reasons in headers

@@ -15,20 +15,22 @@ from rdflib import Graph, URIRef
 
 from consentmw.ledger import Entry, Ledger
 from consentmw.purposes import Catalogue
-from consentmw.receipts import Controller, as_kantara, as_plain, as_records
+from consentmw.receipts import Issuer, as_kantara, as_plain, as_records
+from consentmw.settings import Party
 from consentmw.stores.memory import MemoryStore
+
+from .asgi import App, body, cookies, header, http_scope, run, status
+from .mounted import mounted, post
 
 DATA = Path(__file__).parent / "data"
 AT = datetime(2026, 11, 21, 8, 15, 30, tzinfo=UTC)
 CATALOGUE = Catalogue.load(only=["google_analytics", "google_ads", "youtube"])
 PAGES = "https://www.utility.example/privacy"
-CONTROLLER = Controller(
-    "Example Power & Light Co.",
-    {"streetAddress": "100 Main St", "addressLocality": "Cedar Rapids", "addressRegion": "IA"},
-    "privacy@utility.example",
-    "+1-555-0100",
-    "https://www.utility.example",
-)
+PARTY = Party(
+    name="Example Power & Light Co.", street="100 Main St", city="Cedar Rapids", state="IA", phone="+1-555-0100",
+    url="https://www.utility.example",
+)  # fmt: skip
+ISSUER = Issuer("Example Power", PARTY, "privacy@utility.example", PAGES, 390)
 #: terms of DPV 2.3, from its published vocabulary
 TERMS = frozenset((DATA / "dpv_terms.txt").read_text("ascii").split())
 
@@ -62,27 +64,27 @@ ENTRIES = [
 
 
 @pytest.mark.parametrize("made", ENTRIES)
-@pytest.mark.parametrize("controller", [CONTROLLER, Controller("Only a name")])
-def test_a_kantara_receipt_is_valid(made: Entry, controller: Controller) -> None:
-    receipt = as_kantara(made, CATALOGUE, controller, PAGES, service="Example Power")
+@pytest.mark.parametrize("issuer", [ISSUER, Issuer("Only a name", Party(), "", PAGES, 1)])
+def test_a_kantara_receipt_is_valid(made: Entry, issuer: Issuer) -> None:
+    receipt = as_kantara(made, CATALOGUE, issuer)
     schema = json.loads((DATA / "kantara-cr-1.1.schema.json").read_text("utf-8"))
     assert [error.message for error in Draft4Validator(schema).iter_errors(json.loads(json.dumps(receipt)))] == []
     assert receipt["consentTimestamp"] == int(AT.timestamp())
 
 
 def test_a_kantara_receipt_says_what_was_granted_to_whom_and_how_it_ends() -> None:
-    (service,) = as_kantara(ENTRIES[0], CATALOGUE, CONTROLLER, PAGES, service="Example Power")["services"]
+    (service,) = as_kantara(ENTRIES[0], CATALOGUE, ISSUER)["services"]
     (purpose,) = service["purposes"]
     assert purpose["thirdPartyName"] == "Google LLC"
     assert purpose["termination"] == f"{PAGES}/choices, or on 2027-05-20"
-    assert as_kantara(ENTRIES[1], CATALOGUE, CONTROLLER, PAGES, service="x")["services"] == []
+    assert as_kantara(ENTRIES[1], CATALOGUE, ISSUER)["services"] == []
 
 
 # The library's own parser warns about the library's own class.
 @pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
 def test_records_parse_as_linked_data_and_every_term_exists() -> None:
     """A misspelt term would be accepted by every parser and mean nothing to anybody."""
-    made = as_records(ENTRIES, CATALOGUE, CONTROLLER, PAGES, stored_days=390)
+    made = as_records(ENTRIES, CATALOGUE, ISSUER)
     graph = Graph().parse(data=json.dumps(made), format="json-ld")
     named = {str(part) for triple in graph for part in triple if isinstance(part, URIRef)}
     used = {name for name in named if re.match(r"https://w3id\.org/dpv(/pd)?#", name)}
@@ -92,7 +94,7 @@ def test_records_parse_as_linked_data_and_every_term_exists() -> None:
 
 
 def test_each_purpose_has_its_status_with_time_method_and_validity() -> None:
-    first, second, third, fourth = as_records(ENTRIES, CATALOGUE, CONTROLLER, PAGES, stored_days=390)["@graph"]
+    first, second, third, fourth = as_records(ENTRIES, CATALOGUE, ISSUER)["@graph"]
     said = [process["dpv:hasConsentStatus"] for process in first["dpv:hasProcess"]]
     assert [status["@type"] for status in said] == ["dpv:ConsentGiven", "dpv:ConsentRefused"]
     assert said[0]["dpv:isIndicatedAtTime"]["@value"] == "2026-11-21T08:15:30+00:00"
@@ -111,3 +113,25 @@ def test_the_plain_form_holds_all_that_the_hash_is_made_of() -> None:
     assert json.loads(json.dumps(row)) == row
     assert Entry(**{**row, "granted": tuple(row["granted"]), "refused": tuple(row["refused"])}) == ENTRIES[0]
     assert replace(ENTRIES[0], shown="").hash == row["hash"]
+
+
+async def test_a_visitor_takes_the_receipt_of_their_own_choice_home() -> None:
+    site = mounted(App(), controller={"name": "Example Power & Light Co."})
+    chosen = cookies(await post(site, "/privacy/choices", {"action": "accept", "surface": "banner"}))["privacy"]
+    own, host = ("cookie", f"privacy={chosen}"), ("host", "www.utility.example")
+    for name in ("receipt.json", "receipt.jsonld", "kantara.json"):
+        answer = await run(site, http_scope(f"/privacy/take/{name}", headers=[own, host]))
+        assert status(answer) == 200
+        assert header(answer, "content-disposition") == f'attachment; filename="{name}"'
+        assert "no-store" in (header(answer, "cache-control") or "")
+        assert json.loads(body(answer))
+        without = await run(site, http_scope(f"/privacy/take/{name}", headers=[host]))
+        assert status(without) == 404, "nobody else has it"
+    receipt = json.loads(body(await run(site, http_scope("/privacy/take/kantara.json", headers=[own, host]))))
+    assert receipt["policyUrl"] == "http://www.utility.example/privacy"
+    assert receipt["piiControllers"][0]["piiController"] == "Example Power & Light Co."
+
+
+@pytest.mark.parametrize("name", ["", "receipt.xml", "../receipt.json", "receipt.json/x"])
+async def test_there_is_no_other_form(name: str) -> None:
+    assert status(await run(mounted(App()), http_scope(f"/privacy/take/{name}"))) == 404

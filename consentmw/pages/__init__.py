@@ -49,6 +49,7 @@ class Pages:
             "locale": choosing.locale,
             "opt-out": _read_only(showing.opt_out),
             "receipt": _read_only(showing.receipt),
+            "take": _read_only(showing.receipt_file),
             "state": _read_only(showing.state),
             "held": _read_only(showing.held),
             "go": measuring.click_through,
@@ -75,7 +76,7 @@ class Pages:
         if path.startswith(self._below):
             name, _, rest = path[len(self._below) :].partition("/")
             page = self._pages.get(name, self._missing)
-            takes_rest = name in ("go", "held", "px", "static")
+            takes_rest = name in ("go", "held", "px", "static", "take")
             return (page if bool(rest) == takes_rest else self._missing), rest
         if path == self._prefix:
             return self._pages[""], ""

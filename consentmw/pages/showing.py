@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import json as json_module
 import logging
+from collections.abc import Callable
+from typing import Any, Final
 
 from anyio.to_thread import run_sync
 
 from ..errors import LedgerError
 from ..gate.google import signals
+from ..ledger import Entry
+from ..purposes import Catalogue
+from ..receipts import Issuer, as_kantara, as_plain, as_records
 from ..site import Site
 from ..visitor import Visitor
 from .exchange import Exchange
@@ -20,6 +25,15 @@ from .render import Renderer
 __all__ = ["Showing"]
 
 logger = logging.getLogger("consentmw")
+
+
+#: name of the file -> what makes it of the rows, oldest first
+_FORMS: Final[dict[str, Callable[[list[Entry], Catalogue, Issuer], dict[str, Any]]]] = {
+    "receipt.json": lambda entries, _catalogue, _issuer: as_plain(entries),
+    "receipt.jsonld": as_records,
+    # A Kantara receipt is about one consent: the one in force.
+    "kantara.json": lambda entries, catalogue, issuer: as_kantara(entries[-1], catalogue, issuer),
+}
 
 
 class Showing:
@@ -40,17 +54,46 @@ class Showing:
 
     async def receipt(self, exchange: Exchange) -> None:
         """GET receipt: what is on record about the choices made on this browser."""
+        if (entries := await self._entries(exchange)) is not None:
+            await exchange.html(self._renderer.receipt(exchange.consent, entries))
+
+    async def receipt_file(self, exchange: Exchange) -> None:
+        """GET receipt/<form>: the same to keep, in one of three forms that programs read."""
+        make = _FORMS.get(exchange.rest)
+        if make is None:
+            await self.missing(exchange)
+        elif (entries := await self._entries(exchange)) is None:
+            pass
+        elif not entries:
+            await exchange.html(self._renderer.receipt(exchange.consent, []), status=404)
+        else:
+            made = make(entries, self._site.catalogue, self._issuer(exchange))
+            name = f'attachment; filename="{exchange.rest}"'.encode("ascii")
+            text = json_module.dumps(made, indent=1, ensure_ascii=False).encode()
+            await exchange.json(text, extra=[(b"content-disposition", name)])
+
+    async def _entries(self, exchange: Exchange) -> list[Entry] | None:
+        """The rows of this browser's choices, or None when they can't be read and that was answered."""
         choice = self._site.choice(exchange.visitor)
         try:
-            entries = await run_sync(self._site.ledger.entries, choice.receipt) if choice else []
+            return await run_sync(self._site.ledger.entries, choice.receipt) if choice else []
         except LedgerError:
             logger.exception("the ledger could not be read")
             page = self._renderer.problem(
                 exchange.consent, "The record of your choices can't be read just now. Please try again."
             )
             await exchange.html(page, status=503)
-            return
-        await exchange.html(self._renderer.receipt(exchange.consent, entries))
+            return None
+
+    def _issuer(self, exchange: Exchange) -> Issuer:
+        settings, visitor = self._site.settings, exchange.visitor
+        return Issuer(
+            site=settings.site_name,
+            party=settings.controller,
+            email=settings.contact,
+            pages=f"{visitor.scheme}://{visitor.authority}{exchange.consent.url()}",
+            stored_days=max(settings.retention_days.values()),
+        )
 
     async def state(self, exchange: Exchange) -> None:
         """GET state: which services may run now, for scripts of the site."""
