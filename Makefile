@@ -21,7 +21,7 @@ help: ## this list
 demo: $(stamp)demo-$(key) ## install what is missing and serve the demo site; PORT=8000
 	@PORT=$(PORT) exec $(python) -m demo_site
 
-test: $(stamp)test-$(key) browser ## every check: style, types, unit, server and browser tests
+test: $(stamp)test-$(key) browser postgres ## every check: style, types, unit, server and browser tests
 	@$(python) -m pytest $(ARGS)
 
 lint: $(stamp)test-$(key) ## style and types only
@@ -48,6 +48,14 @@ browser: $(stamp)test-$(key)
 		echo "Installing what drives the browser" && scripts/install-packages libatomic1; \
 	}; $(python) -m playwright --version >/dev/null
 
+# The server programs alone: each test run makes a private cluster in a temporary folder.
+.PHONY: postgres
+postgres:
+	@scripts/find-postgres >/dev/null 2>&1 || { \
+		[ -z "$$CONSENTMW_POSTGRES" ] && echo "Installing PostgreSQL for the tests of the store" && \
+		scripts/install-packages postgresql; \
+	}; scripts/find-postgres >/dev/null
+
 $(stamp)demo-$(key):
 	@scripts/make-venv $(VENV)
 	@echo "Installing consentmw and its demo into $(VENV)"
@@ -59,5 +67,5 @@ $(stamp)test-$(key):
 	@scripts/make-venv $(VENV)
 	@echo "Installing consentmw and its tests into $(VENV)"
 	@$(pip) install --constraint $(LOCK) --upgrade pip
-	@$(pip) install --constraint $(LOCK) --editable '.[demo,fast]' --group test
+	@$(pip) install --constraint $(LOCK) --editable '.[demo,fast,geo,postgres]' --group test
 	@rm -f $(stamp)test-* $(stamp)demo-*; touch $@ $(stamp)demo-$(key)

@@ -6,6 +6,7 @@ ConsentError
 ├── BadToken             a token from a visitor cannot be used
 │   ├── ForgedToken      its signature is not ours, or it was made for another purpose
 │   └── ExpiredToken     it was ours and its time is over
+├── AuthorizationError   no valid authorization covers a hand-over of usage data, or one is given wrongly
 └── RecordError          something could not be recorded
     ├── LedgerError      the proof of a choice could not be made durable
     └── StoreError       the event store did not take a batch
@@ -18,6 +19,7 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
+    "AuthorizationError",
     "BadToken",
     "CatalogueError",
     "ConsentError",
@@ -62,6 +64,10 @@ class ForgedToken(BadToken):
 
 class ExpiredToken(BadToken):
     """Raised when a token was ours and its time is over."""
+
+
+class AuthorizationError(ConsentError):
+    """Raised when nothing a customer allowed covers a hand-over, or when an authorization can't be one."""
 
 
 class RecordError(ConsentError):

@@ -19,15 +19,19 @@ from hashlib import sha256
 from threading import Lock
 from typing import Final, TypeVar
 
-from .errors import LedgerError
+from .errors import LedgerError, StoreError
 from .stores import Entry, LedgerStore
 
 __all__ = ["Entry", "Ledger", "new_receipt"]
 
 #: characters of the longest field; longer ones are a mistake, and rows are kept for years
 _LONGEST: Final = 500
+_LONGEST_DETAIL: Final = 4_000
 #: receipts of one visitor that are followed back; each is a choice they made
 _MOST_RECEIPTS: Final = 200
+
+#: fields that the first ledgers did not have: their rows keep the hashes they were given
+_LATER: Final = frozenset({"subject", "detail"})
 
 _T = TypeVar("_T")
 
@@ -76,6 +80,8 @@ class Ledger:
         fingerprint: str = "",
         valid_until: datetime | None = None,
         previous: str = "",
+        subject: str = "",
+        detail: str = "",
     ) -> Entry:
         """Add a row and wait until it is durable; see :class:`Entry` for the fields.
 
@@ -100,6 +106,8 @@ class Ledger:
                 fingerprint=fingerprint,
                 valid_until=_time(valid_until) if valid_until is not None else "",
                 previous=previous,
+                subject=subject,
+                detail=detail,
                 prev_hash="",
                 hash="",
             )
@@ -114,6 +122,17 @@ class Ledger:
     def entries(self, receipt: str) -> list[Entry]:
         """The rows of a receipt and of the receipts it replaced, oldest first. Raises LedgerError."""
         return self._reading(lambda store: _history(store, receipt))
+
+    def about(self, subject: str) -> list[Entry]:
+        """The rows about an account, oldest first. Raises LedgerError."""
+        return self._reading(lambda store: store.about(subject))
+
+    def all(self) -> Iterator[Entry]:
+        """Every row, oldest first, without holding all of them. Raises LedgerError."""
+        try:
+            yield from self._opened().all()
+        except StoreError as error:
+            raise LedgerError(f"the ledger can't be read: {error}") from error
 
     def anchor(self) -> str:
         """``number:hash`` of the last row: kept where nobody who can write the ledger can, it proves all before it."""
@@ -160,8 +179,9 @@ def _check(entry: Entry) -> None:
     for name in _HASHED:
         value = getattr(entry, name)
         for text in value if isinstance(value, tuple) else (value,):
-            if isinstance(text, str) and len(text) > _LONGEST:
-                raise LedgerError(f"{name}: at most {_LONGEST} characters, not {len(text)}")
+            most = _LONGEST_DETAIL if name == "detail" else _LONGEST
+            if isinstance(text, str) and len(text) > most:
+                raise LedgerError(f"{name}: at most {most} characters, not {len(text)}")
 
 
 def _chained(entry: Entry, seq: int, last: str) -> Entry:
@@ -170,8 +190,8 @@ def _chained(entry: Entry, seq: int, last: str) -> Entry:
 
 
 def _digest(entry: Entry) -> str:
-    """SHA-256 over every other field as JSON: keys sorted, no spaces, ASCII."""
-    content = {name: getattr(entry, name) for name in _HASHED}
+    """SHA-256 over every other field as JSON: keys sorted, no spaces, ASCII; later fields if they say something."""
+    content = {name: value for name in _HASHED if (value := getattr(entry, name)) or name not in _LATER}
     try:
         return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
     except TypeError:

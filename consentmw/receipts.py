@@ -91,7 +91,6 @@ def as_records(entries: Sequence[Entry], catalogue: Catalogue, issuer: Issuer) -
 
 def _record(entry: Entry, catalogue: Catalogue, issuer: Issuer) -> dict[str, Any]:
     subject = {"@id": f"urn:consentmw:receipt:{entry.previous or entry.receipt}", "@type": "dpv:DataSubject"}
-    at = {"@value": entry.at, "@type": "xsd:dateTime"}
     record: dict[str, Any] = {
         "@id": f"urn:consentmw:receipt:{entry.receipt}",
         "@type": "dpv:ConsentRecord",
@@ -111,31 +110,32 @@ def _record(entry: Entry, catalogue: Catalogue, issuer: Issuer) -> dict[str, Any
             {"@type": kind, "dpv:isExercisedAt": {"@id": f"{issuer.pages}/choices"}}
             for kind in ("dpv:WithdrawConsent", "dpv:ProvideConsent")
         ],
-        "dpv:hasProcess": [
-            {
-                "@type": "dpv:Process",
-                "dct:title": title,
-                "dpv:hasPurpose": {"@id": term},
-                "dpv:hasPersonalData": [{"@id": data} for data in _DATA],
-                "dpv:hasRecipient": [{"@type": "dpv:Recipient", "dpv:hasName": name} for name in recipients],
-                "dpv:hasStorageCondition": {
-                    "@type": "dpv:StorageDuration",
-                    "dpv:hasDuration": f"P{issuer.stored_days}D",
-                },
-                "dpv:hasConsentStatus": {
-                    "@type": _status(entry, granted=granted),
-                    "dpv:isIndicatedBy": {"@id": subject["@id"]},
-                    "dpv:hasIndicationMethod": _method(entry),
-                    "dpv:isIndicatedAtTime": at,
-                    **({"dpv:hasDuration": days} if (days := _validity(entry)) else {}),
-                },
-            }
-            for title, (term, _), recipients, granted in _purposes(entry, catalogue)
-        ],
+        "dpv:hasProcess": list(_processes(entry, catalogue, issuer, subject["@id"])),
     }
     if len(entry.region) > 1:
         record["dpv:hasJurisdiction"] = {"@id": f"loc:{entry.region}"}
     return record
+
+
+def _processes(entry: Entry, catalogue: Catalogue, issuer: Issuer, subject: str) -> Iterator[dict[str, Any]]:
+    for title, (term, _), recipients, granted in _purposes(entry, catalogue):
+        status: dict[str, Any] = {
+            "@type": _status(entry, granted=granted),
+            "dpv:isIndicatedBy": {"@id": subject},
+            "dpv:hasIndicationMethod": _method(entry),
+            "dpv:isIndicatedAtTime": {"@value": entry.at, "@type": "xsd:dateTime"},
+        }
+        if days := _validity(entry):
+            status["dpv:hasDuration"] = days
+        yield {
+            "@type": "dpv:Process",
+            "dct:title": title,
+            "dpv:hasPurpose": {"@id": term},
+            "dpv:hasPersonalData": [{"@id": data} for data in _DATA],
+            "dpv:hasRecipient": [{"@type": "dpv:Recipient", "dpv:hasName": name} for name in recipients],
+            "dpv:hasStorageCondition": {"@type": "dpv:StorageDuration", "dpv:hasDuration": f"P{issuer.stored_days}D"},
+            "dpv:hasConsentStatus": status,
+        }
 
 
 def as_kantara(entry: Entry, catalogue: Catalogue, issuer: Issuer) -> dict[str, Any]:

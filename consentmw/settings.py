@@ -64,6 +64,9 @@ class Party(BaseModel):
     url: str = ""
 
 
+_POSTGRES: Final = "postgresql://"
+
+
 class Settings(BaseModel):
     """All options of :class:`consentmw.ConsentMiddleware`; immutable."""
 
@@ -132,8 +135,9 @@ class Settings(BaseModel):
     policy_allow: tuple[str, ...] = ()
 
     # -- what is recorded ----------------------------------------------------------------------
-    #: where events and the ledger live: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``memory:``
-    store: str = "sqlite:///consentmw.db"
+    #: where events and the ledger live: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``memory:`` or
+    #: ``postgresql://user@host:5432/database``; not in the repr, because such an address may hold a password
+    store: str = Field(default="sqlite:///consentmw.db", repr=False)
     #: pages: HTML answers; all: every answer of the application; none: choices only
     record: Literal["pages", "all", "none"] = "pages"
     #: what becomes of a visitor's address on rows of the visit tier: none, truncated (/24, /48) or full
@@ -208,8 +212,13 @@ class Settings(BaseModel):
     @field_validator("store")
     @classmethod
     def _store_url(cls, value: str) -> str:
+        if value.startswith(_POSTGRES):
+            postgres_parameters(value)
+            return value
         if value != "memory:" and not (value.startswith("sqlite:///") and len(value) > len("sqlite:///")):
-            raise ValueError('"memory:", "sqlite:///relative.db" or "sqlite:////absolute.db"')
+            raise ValueError(
+                '"memory:", "sqlite:///relative.db", "sqlite:////absolute.db" or "postgresql://user@host/database"'
+            )
         return value
 
     @model_validator(mode="after")
@@ -240,7 +249,10 @@ class Settings(BaseModel):
                 values[key] = file.parent / values[key]
         if "secret_keys" in values:
             raise SettingsError("secret_keys", f"no secret in a file; set {KEYS_VARIABLE} in the environment", file)
-        return cls._build(values, file)
+        loaded = cls._build(values, file)
+        if loaded.store.startswith(_POSTGRES) and {"password", "sslpassword"} & {*postgres_parameters(loaded.store)}:
+            raise SettingsError("store", "no password in a file; set PGPASSWORD or PGPASSFILE in the environment", file)
+        return loaded
 
     @classmethod
     def of(cls, value: Settings | Mapping[str, Any] | str | os.PathLike[str] | None, **keywords: Any) -> Settings:
@@ -271,6 +283,23 @@ class Settings(BaseModel):
             )
         # A random key is fine while developing: choices made before a restart are simply asked for again.
         return self.model_copy(update={"secret_keys": keys or (secrets.token_urlsafe(32),)})
+
+
+def postgres_parameters(url: str) -> dict[str, Any]:
+    """What PostgreSQL's own client reads from an address. Raises ValueError that shows nothing of it: no password."""
+    try:
+        from psycopg import Error
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:
+        raise ValueError("for PostgreSQL, install consentmw[postgres]") from None
+    try:
+        read = dict(conninfo_to_dict(url))
+    except (Error, UnicodeError):
+        read = {}
+    # What the client would only find out when it connects; and a NUL would end the address for it.
+    if not read or "\0" in url or not all(port.isdecimal() for port in str(read.get("port") or "0").split(",") if port):
+        raise ValueError("an address like postgresql://user@host:5432/database")
+    return read
 
 
 def _explain(error: ValidationError, path: Path | None) -> SettingsError:

@@ -31,7 +31,9 @@ def test_the_reference_example_names_every_option_and_works() -> None:
     assert Settings.load(path).debug
 
 
-@pytest.mark.parametrize("page", ["choices", "locale", "opt-out", "receipt", "take", "state", "held", "csp", "px", "go", "static"])
+@pytest.mark.parametrize(
+    "page", ["choices", "locale", "opt-out", "receipt", "take", "state", "held", "csp", "px", "go", "static"]
+)
 def test_every_page_is_documented(page: str) -> None:
     assert f"/privacy/{page}" in text("pages.md")
 

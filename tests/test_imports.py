@@ -33,7 +33,7 @@ ORDER = (
     ("stores",),
     ("recorder",),
     ("ledger",),
-    ("receipts",),
+    ("receipts", "authorizations"),
     ("notices",),
     ("site",),
     ("pages",),

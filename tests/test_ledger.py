@@ -21,6 +21,8 @@ from consentmw.stores import open_ledger_store
 from consentmw.stores.memory import MemoryStore
 from consentmw.stores.sqlite import SqliteStore
 
+from .postgres import Server
+
 AT = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 
 
@@ -29,11 +31,25 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+def address(kind: str, request: pytest.FixtureRequest, path: Path) -> str:
+    if kind == "postgresql":
+        server: Server = request.getfixturevalue("postgres")
+        return server.url()
+    return "memory:" if kind == "memory" else f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def ledger(request: pytest.FixtureRequest, path: Path) -> Iterator[Ledger]:
-    opened = Ledger(lambda: open_ledger_store("memory:" if request.param == "memory" else f"sqlite:///{path}"))
+    url = address(request.param, request, path)
+    opened = Ledger(lambda: open_ledger_store(url))
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, path: Path) -> str:
+    """Where several processes can meet."""
+    return address(request.param, request, path)
 
 
 @pytest.fixture
@@ -101,6 +117,8 @@ def test_a_row_says_what_was_chosen_and_under_which_words(ledger: Ledger) -> Non
         fingerprint="0123456789ab",
         valid_until="2027-05-20T10:00:00+00:00",
         previous="",
+        subject="",
+        detail="",
         prev_hash="",
         hash=made.hash,
     )
@@ -244,7 +262,7 @@ def test_a_row_that_was_slipped_in_is_named(filed: Ledger, path: Path) -> None:
     last = filed.entries("receipt-5")[0]
     forged = rehashed(replace(last, seq=6, prev_hash=last.hash), region="EU")
     columns = "receipt, at, event, method, granted, refused, regime, region_source, language, gpc, notice, shown, "
-    columns += "fingerprint, valid_until, previous"
+    columns += "fingerprint, valid_until, previous, subject, detail"
     edit(
         path,
         f"INSERT INTO ledger (seq, region, prev_hash, hash, {columns}) "
@@ -396,22 +414,21 @@ def test_a_full_disk_is_no_proof_and_spoils_none(path: Path) -> None:
 APPEND = """
 import sys
 from datetime import datetime, UTC
-from pathlib import Path
 from consentmw.ledger import Ledger
-from consentmw.stores.sqlite import SqliteStore
-ledger = Ledger(lambda: SqliteStore(Path(sys.argv[1]), wait=30))
+from consentmw.stores import open_ledger_store
+ledger = Ledger(lambda: open_ledger_store(sys.argv[1]))
 for number in range(int(sys.argv[3])):
     made = ledger.append(receipt=f"{sys.argv[2]}-{number}", at=datetime.now(UTC), event="given", method="test")
     print(made.receipt, flush=True)
 """
 
 
-def test_processes_that_append_at_once_keep_one_chain(path: Path) -> None:
-    workers = [subprocess.Popen([sys.executable, "-c", APPEND, str(path), f"w{n}", "40"], stdout=-1) for n in range(3)]
+def test_processes_that_append_at_once_keep_one_chain(url: str) -> None:
+    workers = [subprocess.Popen([sys.executable, "-c", APPEND, url, f"w{n}", "40"], stdout=-1) for n in range(3)]
     for worker in workers:
         worker.communicate(timeout=60)
     assert [worker.returncode for worker in workers] == [0, 0, 0]
-    ledger = on_file(path)
+    ledger = Ledger(lambda: open_ledger_store(url))
     assert ledger.verify() == []
     assert [entry.seq for entry in ledger._opened().all()] == list(range(1, 121))
     for number in range(3):
@@ -419,17 +436,15 @@ def test_processes_that_append_at_once_keep_one_chain(path: Path) -> None:
     ledger.close()
 
 
-def test_what_a_killed_process_acknowledged_is_there(path: Path) -> None:
-    worker = subprocess.Popen(
-        [sys.executable, "-c", APPEND, str(path), "w", "100000"], stdout=subprocess.PIPE, text=True
-    )
+def test_what_a_killed_process_acknowledged_is_there(url: str) -> None:
+    worker = subprocess.Popen([sys.executable, "-c", APPEND, url, "w", "100000"], stdout=subprocess.PIPE, text=True)
     assert worker.stdout is not None
     seen = [worker.stdout.readline().strip() for _ in range(20)]
     worker.kill()
     seen += [line.strip() for line in worker.stdout if line.endswith("\n")]
     worker.stdout.close()
     worker.wait(10)
-    ledger = on_file(path)
+    ledger = Ledger(lambda: open_ledger_store(url))
     assert all(len(ledger.entries(receipt)) == 1 for receipt in seen)
     assert ledger.verify() == []
     ledger.close()

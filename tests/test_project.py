@@ -122,6 +122,21 @@ def test_a_named_browser_that_is_none_is_refused() -> None:
     assert "CONSENTMW_CHROMIUM" in done.stderr
 
 
+def test_make_test_installs_a_database_server_where_none_is() -> None:
+    script = make("test")
+    assert "scripts/find-postgres" in script
+    assert "scripts/install-packages postgresql" in script
+
+
+def test_a_named_database_server_that_is_none_is_refused() -> None:
+    environment = {**os.environ, "CONSENTMW_POSTGRES": str(ROOT)}
+    done = subprocess.run(
+        [str(ROOT / "scripts" / "find-postgres")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "CONSENTMW_POSTGRES" in done.stderr
+
+
 def test_without_the_right_to_install_it_says_what_to_type(tmp_path: Path) -> None:
     """No apt on the path: the script must fail with the packages' names, not with a shell error."""
     done = subprocess.run(

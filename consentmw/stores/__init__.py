@@ -16,11 +16,13 @@ from ..events import Count, Event
 
 if TYPE_CHECKING:
     from .memory import MemoryStore
+    from .postgres import PostgresStore
     from .sqlite import SqliteStore
 
 __all__ = ["Entry", "EventStore", "LedgerStore", "open_event_store", "open_ledger_store", "open_store"]
 
 _SQLITE: Final = "sqlite:///"
+_POSTGRES: Final = "postgresql://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,10 @@ class Entry:
     valid_until: str
     #: the receipt this one replaces, or ""
     previous: str
+    #: pseudonym of the account it is about; "" for the choice of a browser
+    subject: str
+    #: what the event says beyond these fields, as JSON, or ""
+    detail: str
     prev_hash: str
     hash: str
 
@@ -102,6 +108,9 @@ class LedgerStore(Protocol):
     def entries(self, receipt: str) -> list[Entry]:
         """The rows of a receipt, oldest first."""
 
+    def about(self, subject: str) -> list[Entry]:
+        """The rows about an account, oldest first; none for ""."""
+
     def all(self) -> Iterator[Entry]:
         """Every row in order, without holding all of them."""
 
@@ -112,21 +121,29 @@ class LedgerStore(Protocol):
         """Let go of files and connections."""
 
 
-def open_store(url: str) -> MemoryStore | SqliteStore:
+def open_store(url: str) -> MemoryStore | SqliteStore | PostgresStore:
     """The store that a setting names, for events and ledger alike.
 
-    ``memory:`` forgets everything with the process; ``sqlite:///relative.db``, ``sqlite:////absolute.db``.
+    ``memory:`` forgets everything with the process; ``sqlite:///relative.db``, ``sqlite:////absolute.db``;
+    ``postgresql://user@host:5432/database``, or ``postgresql:///database?host=/run/postgresql`` for a socket.
     Raises SettingsError for anything else, StoreError when it can't be opened.
     """
     if url == "memory:":
         from .memory import MemoryStore
 
         return MemoryStore()
+    if url.startswith(_POSTGRES):
+        try:
+            from .postgres import PostgresStore
+        except ImportError as error:
+            raise SettingsError("store", "for PostgreSQL, install consentmw[postgres]") from error
+        return PostgresStore(url)
     path = url.removeprefix(_SQLITE)
     if path == url or not path or path == ":memory:" or "?" in path or "\0" in path:
         # Never the whole URL: those of database servers hold passwords.
         scheme = url.partition(":")[0][:20]
-        raise SettingsError("store", f"memory:, sqlite:///relative.db or sqlite:////absolute.db, not {scheme!r}")
+        known = "memory:, sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/database"
+        raise SettingsError("store", f"{known}, not {scheme!r}")
     # Imported here, because SQLAlchemy is large and a worker that never records does not need it.
     from .sqlite import SqliteStore
 

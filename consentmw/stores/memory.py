@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import StoreError
 from ..events import EVENT_FIELDS, Count, Event
 from . import Entry
+from .rows import event_values, pack, storable
 
 __all__ = ["MemoryStore"]
 
@@ -30,8 +31,7 @@ class MemoryStore:
         self._ledger: list[Entry] = []
 
     def write(self, counts: Mapping[Count, int], events: Sequence[Event]) -> None:
-        for row in (*counts, *map(_values, events)):
-            _storable(row)
+        storable((*counts, *map(event_values, events)))
         with self._lock:
             for count, number in counts.items():
                 self._counts[count] = self._counts.get(count, 0) + number
@@ -43,7 +43,6 @@ class MemoryStore:
                     del kept[next(iter(kept))]  # type: ignore[arg-type]
 
     def erase(self, receipt: str) -> int:
-        _storable((receipt,))
         with self._lock:
             if receipt:
                 self._erased[receipt] = None
@@ -69,19 +68,24 @@ class MemoryStore:
         with self._lock:
             found = [event for event in self._events.values() if receipt is None or event.receipt == receipt]
         found.sort(key=lambda event: event.id, reverse=True)
-        return [dict(zip(EVENT_FIELDS, _values(event), strict=True)) for event in found[:limit]]
+        return [dict(zip(EVENT_FIELDS, event_values(event), strict=True)) for event in found[:limit]]
 
     def append(self, link: Callable[[int, str], Entry]) -> Entry:
         with self._lock:
             if len(self._ledger) >= self._limit:
                 raise StoreError(f"the memory store holds {self._limit} rows of the ledger, and takes no more")
             entry = link(*((last.seq + 1, last.hash) if (last := self._last()) else (1, "")))
+            pack(entry)
             self._ledger.append(entry)
             return entry
 
     def entries(self, receipt: str) -> list[Entry]:
         with self._lock:
             return [entry for entry in self._ledger if entry.receipt == receipt]
+
+    def about(self, subject: str) -> list[Entry]:
+        with self._lock:
+            return [entry for entry in self._ledger if subject and entry.subject == subject]
 
     def all(self) -> Iterator[Entry]:
         with self._lock:
@@ -97,20 +101,3 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to let go of: what was written can still be read."""
-
-
-def _values(event: Event) -> tuple[Any, ...]:
-    return tuple(getattr(event, name) for name in EVENT_FIELDS)
-
-
-def _storable(row: Sequence[Any]) -> None:
-    """Refuse what a database would refuse, so that nothing passes here and fails there. Raises ValueError."""
-    for value in row:
-        if isinstance(value, str):
-            fits = value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
-        elif isinstance(value, int):
-            fits = -(2**63) <= value < 2**63
-        else:
-            fits = value is None or isinstance(value, float)
-        if not fits:
-            raise ValueError(f"a {type(value).__name__} of a row can't be stored")
