@@ -21,7 +21,7 @@ help: ## this list
 demo: $(stamp)demo-$(key) ## install what is missing and serve the demo site; PORT=8000
 	@PORT=$(PORT) exec $(python) -m demo_site
 
-test: $(stamp)test-$(key) browser ## every check: style, types, unit, server and browser tests
+test: $(stamp)test-$(key) browser gpp-reference ## every check: style, types, unit, server and browser tests
 	@$(python) -m pytest $(ARGS)
 
 lint: $(stamp)test-$(key) ## style and types only
@@ -47,6 +47,11 @@ browser: $(stamp)test-$(key)
 	@$(python) -m playwright --version >/dev/null 2>&1 || { \
 		echo "Installing what drives the browser" && scripts/install-packages libatomic1; \
 	}; $(python) -m playwright --version >/dev/null
+
+# The official library for GPP strings, to compare ours with.
+.PHONY: gpp-reference
+gpp-reference: $(stamp)test-$(key)
+	@scripts/install-gpp-reference $(VENV)
 
 $(stamp)demo-$(key):
 	@scripts/make-venv $(VENV)

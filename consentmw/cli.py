@@ -62,6 +62,8 @@ def check(path: SettingsFile) -> None:
     if settings.services_used is None:
         number = len(site.catalogue.disclosed)
         typer.echo(f"  services_used is not set, so visitors are shown all {number} services; name those that you use")
+    if settings.google_mode == "advanced":
+        typer.echo("  google_mode = advanced: Google gets pings before the choice; make sure that the law allows it")
     typer.echo(f"  notice {site.notices.id}, last updated {site.notices.updated.isoformat()}")
 
 

@@ -167,6 +167,10 @@ class SqliteStore:
             connection.exec_driver_sql(remember, (receipt, int(time())))
             return connection.exec_driver_sql(delete, (receipt,)).rowcount
 
+    def erased(self, receipt: str) -> bool:
+        with self._reading() as connection:
+            return connection.exec_driver_sql(_ERASED, (json.dumps([receipt]),)).first() is not None
+
     def purge(self, now: int, limit: int = 10_000) -> int:
         delete, forget = _PURGE
         # Found without the write lock: with no index for it, the search reads the whole table once a day.
