@@ -65,15 +65,20 @@ _HARMLESS: Final = (
     + rb"|(?!" + _ADDRESS_NAME + rb"|on[a-z])" + _NAME + rb"(?:=" + _SAFE_VALUE + rb"|" + _NO_VALUE + rb")))*)"
     + GAP + rb">"
 )  # fmt: skip
+#: the same for a meta element: what it says is only read where it stands in for a header
+_NO_HEADER: Final = (
+    rb"(?>(?:" + GAP + rb"(?!http-equiv[\t\n\f\r />=])" + _NAME + rb"(?:=" + _SAFE_VALUE + rb"|" + _NO_VALUE + rb"))*)"
+    + GAP + rb">"
+)  # fmt: skip
 #: svg and math change how code inside them is read
 _FOREIGN: Final = frozenset({b"svg", b"math", b"/svg", b"/math"})
 _FRAMES: Final = (b"iframe", b"frame")
 #: an id that may stand unquoted in an address in a tag
 _PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9_-]{1,64}")
-_ALWAYS: Final = frozenset({b"script", b"style", b"meta", b"set", b"animate"}) | _FOREIGN
+_ALWAYS: Final = frozenset({b"script", b"style", b"set", b"animate"}) | _FOREIGN
 _WITH_ADDRESS: Final = frozenset(
     b"iframe frame img image input link source video audio track embed object use feimage base form "
-    b"button body details marquee".split()
+    b"button body details marquee meta".split()
 )
 
 
@@ -81,7 +86,8 @@ def _stops() -> re.Pattern[bytes]:
     """Every tag to judge. By first letter: ``re`` then sees from one byte that most tags are none of them."""
     letters: dict[bytes, list[bytes]] = {}
     for name in sorted(_ALWAYS | _WITH_ADDRESS):
-        unless = rb"" if name in _ALWAYS else rb"(?!" + _HARMLESS + rb")"
+        harmless = _NO_HEADER if name == b"meta" else _HARMLESS
+        unless = rb"" if name in _ALWAYS else rb"(?!" + harmless + rb")"
         letters.setdefault(name[:1], []).append(name[1:] + AFTER_NAME + unless)
     return re.compile(rb"<(?:" + b"|".join(k + rb"(?:" + b"|".join(v) + rb")" for k, v in letters.items()) + rb")")
 
