@@ -21,7 +21,7 @@ help: ## this list
 demo: $(stamp)demo-$(key) ## install what is missing and serve the demo site; PORT=8000
 	@PORT=$(PORT) exec $(python) -m demo_site
 
-test: $(stamp)test-$(key) browser postgres ## every check: style, types, unit, server and browser tests
+test: $(stamp)test-$(key) browser postgres gpp-reference ## every check: style, types, unit, server and browser tests
 	@$(python) -m pytest $(ARGS)
 
 lint: $(stamp)test-$(key) ## style and types only
@@ -55,6 +55,11 @@ postgres:
 		[ -z "$$CONSENTMW_POSTGRES" ] && echo "Installing PostgreSQL for the tests of the store" && \
 		scripts/install-packages postgresql; \
 	}; scripts/find-postgres >/dev/null
+
+# The official library for GPP strings, to compare ours with.
+.PHONY: gpp-reference
+gpp-reference: $(stamp)test-$(key)
+	@scripts/install-gpp-reference $(VENV)
 
 $(stamp)demo-$(key):
 	@scripts/make-venv $(VENV)

@@ -5,9 +5,10 @@ The rooms, in the order a request passes them:
 - ``middleware`` composes all others: request → who is asking → what may run → what the response
   may carry → what may be recorded → what is proven
 - who is asking: ``visitor``, ``proxies``, ``regions``, ``i18n``
-- what may run: ``purposes``, ``choice``, ``decision``; ``consent`` is what a host application holds
+- what may run: ``purposes``, ``choice``, ``decision``; ``consent`` is what a host application holds;
+  ``gpp`` words the decision for vendors
 - what the response may carry: ``gate``, ``pages``, ``notices``
-- what may be recorded: ``events``, ``tokens``, ``recorder``, ``stores``
+- what may be recorded: ``events``, ``tokens``, ``recorder``, ``relay``, ``stores``
 - what is proven: ``ledger``
 - around them: ``settings`` (every option), ``site`` (the options, compiled), ``errors``, ``cli``
 """

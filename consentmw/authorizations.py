@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -19,10 +20,16 @@ from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import Any, Final
 
-from .errors import AuthorizationError
+from .errors import AuthorizationError, SettingsError
 from .ledger import Entry, Ledger, new_receipt
+from .settings import Settings
+from .stores import open_ledger_store
 
-__all__ = ["Authorization", "Authorizations", "Disclosure", "read_scope"]
+__all__ = ["ACCOUNT_VARIABLE", "Authorization", "Authorizations", "Disclosure", "open_authorizations", "read_scope"]
+
+#: environment variable with the key that account numbers are hashed with
+ACCOUNT_VARIABLE: Final = "CONSENTMW_ACCOUNT_KEY"
+_SHORTEST_KEY: Final = 16
 
 #: one name and its value in a scope: FB=4_5_15, IntervalDuration=3600, BlockDuration=monthly, HistoryLength=13
 _TERM: Final = re.compile(r"([A-Za-z][A-Za-z0-9]{0,39})=([A-Za-z0-9_.:/-]{1,120})")
@@ -147,6 +154,10 @@ class Authorizations:
         made = _authorizations([row for row in self._ledger.all() if row.event in _EVENTS])
         return [one for one in made.values() if one.destroy_by is not None and one.destroy_by <= on]
 
+    def close(self) -> None:
+        """Close the ledger's store."""
+        self._ledger.close()
+
     def _find(self, account: str, id: str) -> Authorization:  # noqa: A002
         # By the customer first: nobody uses another's authorization by knowing its id.
         found = _authorizations(self._ledger.about(self.subject(account))).get(id)
@@ -251,3 +262,15 @@ def _disclosure(row: Entry) -> Disclosure:
     said = _read(row)
     days = {name: date.fromisoformat(said[name]) for name in ("first", "last")}
     return Disclosure(**{**said, **days, "authorization": row.receipt, "at": row.at})
+
+
+def open_authorizations(settings: Settings, clock: Callable[[], datetime] | None = None) -> Authorizations:
+    """The authorizations in the ledger of a site, for its applications and for customer service.
+
+    Raises SettingsError when the environment holds no key for account numbers; with ``debug`` a signing key will do.
+    """
+    key = os.environ.get(ACCOUNT_VARIABLE, "").strip() or (settings.secret_keys[0] if settings.debug else "")
+    if len(key) < _SHORTEST_KEY:
+        expected = f"a random key of {_SHORTEST_KEY} characters or more, which never changes: accounts are found by it"
+        raise SettingsError(ACCOUNT_VARIABLE, expected)
+    return Authorizations(Ledger(lambda: open_ledger_store(settings.store)), key, clock)

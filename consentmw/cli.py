@@ -1,4 +1,4 @@
-"""The command line: check a settings file, verify the ledger.
+"""The command line: check a settings file, verify the ledger, account for usage data.
 
 Exit status: 0 when all is well, 1 when what was looked at is not, 2 when the command was wrong.
 Refuses to do anything that the library can't do.
@@ -6,12 +6,15 @@ Refuses to do anything that the library can't do.
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from . import __version__
+from .authorizations import Authorizations, open_authorizations
 from .errors import ConsentError
 from .ledger import Ledger
 from .settings import Settings
@@ -23,6 +26,8 @@ __all__ = ["main"]
 _app = typer.Typer(help="Keeps a website's privacy promises on the server.", no_args_is_help=True, add_completion=False)
 _ledger = typer.Typer(help="The proof of choices.", no_args_is_help=True)
 _app.add_typer(_ledger, name="ledger")
+_authorizations = typer.Typer(help="Who may get customers' energy-usage data.", no_args_is_help=True)
+_app.add_typer(_authorizations, name="authorizations")
 
 SettingsFile = Annotated[Path, typer.Argument(help="The settings, a TOML file.", metavar="consent.toml")]
 
@@ -64,6 +69,8 @@ def check(path: SettingsFile) -> None:
         typer.echo(f"  services_used is not set, so visitors are shown all {number} services; name those that you use")
     for finding in site.warnings:
         typer.echo(f"  {finding.key}: {finding}")
+    if settings.google_mode == "advanced":
+        typer.echo("  google_mode = advanced: Google gets pings before the choice; make sure that the law allows it")
     typer.echo(f"  notice {site.notices.id}, last updated {site.notices.updated.isoformat()}")
 
 
@@ -84,6 +91,48 @@ def verify(path: SettingsFile) -> None:
     if problems:
         raise typer.Exit(1)
     typer.echo("The chain is whole.")
+
+
+@_authorizations.command()
+def export(
+    path: SettingsFile,
+    since: Annotated[datetime, typer.Argument(help="First day, UTC.", formats=["%Y-%m-%d"])],
+    until: Annotated[datetime, typer.Argument(help="The day after the last.", formats=["%Y-%m-%d"])],
+) -> None:
+    """Write a JSON line for each authorization, revocation and hand-over in this time; customers are hashes."""
+    book = _book(path)
+    try:
+        for row in book.export(since.replace(tzinfo=UTC), until.replace(tzinfo=UTC)):
+            typer.echo(json.dumps(row, ensure_ascii=False))
+    except ConsentError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    finally:
+        book.close()
+
+
+@_authorizations.command()
+def due(path: SettingsFile) -> None:
+    """Name the recipients that should have returned or destroyed the data by today."""
+    book = _book(path)
+    try:
+        found = book.due(datetime.now(UTC).date())
+    except ConsentError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    finally:
+        book.close()
+    for one in found:
+        typer.echo(f"{one.destroy_by}: {one.recipient}, authorization {one.id}")
+    raise typer.Exit(1 if found else 0)
+
+
+def _book(path: Path) -> Authorizations:
+    try:
+        return open_authorizations(_load(path))
+    except ConsentError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
 
 
 def _load(path: Path) -> Settings:

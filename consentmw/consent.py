@@ -6,13 +6,16 @@ the response says what was withheld from it. Refuses to change a decision.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .decision import Decision
 
 if TYPE_CHECKING:
     from .gate.html import Withheld
+    from .relay import Relay, Value
     from .tokens import Tokens
+    from .visitor import Visitor
 
 __all__ = ["Consent"]
 
@@ -20,9 +23,9 @@ __all__ = ["Consent"]
 class Consent:
     """The decision for this request, for templates and handlers of the host application."""
 
-    __slots__ = ("_base", "_tokens", "decision", "dropped_cookies", "withheld")
+    __slots__ = ("_base", "_relay", "_tokens", "_visitor", "decision", "dropped_cookies", "withheld")
 
-    def __init__(self, decision: Decision, base: str, tokens: Tokens) -> None:
+    def __init__(self, decision: Decision, base: str, tokens: Tokens, relay: Relay, visitor: Visitor) -> None:
         #: everything that was decided, with reasons
         self.decision = decision
         #: the elements that were made inert in this response; filled while the page streams out
@@ -31,6 +34,8 @@ class Consent:
         self.dropped_cookies: list[str] = []
         self._base = base
         self._tokens = tokens
+        self._relay = relay
+        self._visitor = visitor
 
     def allows(self, key: str) -> bool:
         """Whether this purpose or service may run for this visitor; False for anything unknown."""
@@ -81,3 +86,11 @@ class Consent:
     def pixel(self, campaign: str = "", recipient: str = "") -> str:
         """Path of a signed one-pixel image that counts a load."""
         return f"{self._base}/px/{self._tokens.pixel(campaign, recipient)}.gif"
+
+    def measure(self, name: str, params: Mapping[str, Value] | None = None) -> bool:
+        """Report an event to Google Analytics from the server, if this visitor allows it; whether it was queued.
+
+        Never waits for Google. Raises ValueError for a name, number or type that its Measurement Protocol
+        does not take.
+        """
+        return self._relay.measure(self._visitor, self.decision, name, params or {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -18,7 +18,10 @@ from .choice import Choice
 from .purposes import Catalogue, Purpose
 from .regions import Regime
 
-__all__ = ["DENIED_BY_GPC", "GOOGLE_SIGNALS", "TIERS", "Decision", "Verdict", "closed", "decide"]
+__all__ = [
+    "DENIED_BY_GPC", "GOOGLE_SIGNALS", "TIERS", "Decision", "Verdict", "closed", "decide", "granted_kinds", "once",
+    "showable",
+]  # fmt: skip
 
 #: the four tiers of recording, least to most (design 3)
 TIERS: Final = ("count", "coarse", "visit", "person")
@@ -46,7 +49,8 @@ class Verdict:
     """Granted or denied, and the reason in a word that operators can count.
 
     Reasons: ``necessary``, ``choice``, ``gpc``, ``regime``, ``no choice``, ``expired``,
-    ``notice changed``, ``minor``, ``not disclosed``, ``error``; for a service the reason of the purpose that decided.
+    ``notice changed``, ``minor``, ``not disclosed``, ``error``; for a service the reason of the purpose that decided,
+    ``once``, or ``advanced``: denied, but what of it stores nothing may load.
     """
 
     granted: bool
@@ -78,6 +82,10 @@ class Decision:
     denied: frozenset[str]
     #: Google Consent Mode v2 signals, ``granted`` or ``denied`` for each
     google: Mapping[str, str]
+    #: keys of denied services whose consent-aware code may load all the same, to store nothing (Advanced mode)
+    cookieless: frozenset[str] = frozenset()
+    #: key of the service that may run on this one page only, or ""
+    once: str = ""
     #: when this decision has to be made anew because the choice expires or a new law starts then, or None
     until: datetime | None = None
     #: short key for ETags: decisions with equal keys get equal pages
@@ -88,6 +96,7 @@ class Decision:
         shown = [f"{key}{verdict.granted:d}{verdict.reason}" for key, verdict in self.purposes.items()]
         shown += [
             _named(self.denied),
+            _named(self.cookieless),
             self.language,
             self.region,
             self.regime,
@@ -121,6 +130,7 @@ def decide(
     region: str = "",
     region_source: str = "unknown",
     minor: bool = False,
+    advanced: bool = False,
     law_until: datetime | None = None,
 ) -> Decision:
     """Decide every purpose and service: explicit choice, then browser signal, then the regime's default.
@@ -129,6 +139,8 @@ def decide(
     A choice that expired or was made under other purposes and services counts as none, except that
     what it refused stays refused until the visitor chooses again: an opt-out does not lapse because
     a site changed its notice (Cal. Civ. Code 1798.135(c)(4) asks for twelve months of it).
+
+    ``advanced``: whether consent-aware code may load before a choice (Google's Advanced consent mode).
     """
     stale = _stale(catalogue, choice, now, valid_for)
     live = choice if choice is not None and not stale else None
@@ -137,9 +149,10 @@ def decide(
         for purpose in catalogue.purposes.values()
     }
     services, denied = _services(catalogue, tuple(purposes.items()))
+    cookieless = _cookieless(catalogue, denied, choice) if advanced and not gpc and not minor else frozenset()
     return Decision(
         purposes=purposes,
-        services=services,
+        services={**services, **dict.fromkeys(cookieless, Verdict(False, "advanced"))} if cookieless else services,
         tier=_tier(catalogue, purposes, live),
         regime=regime.key,
         region=region,
@@ -151,6 +164,7 @@ def decide(
         ask=live is None and regime.ask,
         denied=denied,
         google=_google(catalogue, purposes),
+        cookieless=cookieless,
         until=min(filter(None, (live.at + valid_for if live else None, law_until)), default=None),
     )
 
@@ -179,6 +193,34 @@ def closed(catalogue: Catalogue, *, language: str, reason: str = "error") -> Dec
     )
 
 
+def granted_kinds(catalogue: Catalogue, decision: Decision) -> frozenset[str]:
+    """The kinds of purpose that were granted, each by at least one purpose of this kind."""
+    return frozenset(catalogue.purposes[key].kind for key, verdict in decision.purposes.items() if verdict.granted)
+
+
+def showable(catalogue: Catalogue, key: str) -> bool:
+    """Whether a visitor may ask for this service on one page: it only shows something that they see and miss.
+
+    That a service measures or advertises as well can't be allowed by a click on a video, nor can what
+    Global Privacy Control denies.
+    """
+    service = catalogue.services.get(key)
+    if service is None or not service.disclosed:
+        return False
+    return all(catalogue.purposes[name].kind == "preferences" for name in service.purposes)
+
+
+def once(catalogue: Catalogue, decision: Decision, key: str) -> Decision:
+    """The decision for a page on which the visitor asked for this service; the same one where it can't be had.
+
+    Nothing else follows from it: no purpose is granted, no signal and no tier of recording changes.
+    """
+    if key not in decision.denied or not showable(catalogue, key) or decision.why(key) == "error":
+        return decision
+    services = {**decision.services, key: Verdict(True, "once")}
+    return replace(decision, services=services, denied=decision.denied - {key}, once=key)
+
+
 @lru_cache(maxsize=256)
 def _services(
     catalogue: Catalogue, decided: tuple[tuple[str, Verdict], ...]
@@ -197,6 +239,16 @@ def _services(
         refused = next((verdict for verdict in verdicts if not verdict.granted), None)
         services[service.key] = refused or verdicts[0]
     return services, frozenset(key for key, verdict in services.items() if not verdict.granted)
+
+
+def _cookieless(catalogue: Catalogue, denied: frozenset[str], choice: Choice | None) -> frozenset[str]:
+    """The denied services that nobody has refused and whose code stores nothing by itself.
+
+    A refusal is kept, also one that is due to be asked again: then nothing of them loads.
+    """
+    refused = {p.key for p in catalogue.purposes.values() if p.optional and choice and p.key not in choice.granted}
+    told = (service for service in catalogue.disclosed if service.cookieless and service.key in denied)
+    return frozenset(service.key for service in told if refused.isdisjoint(service.purposes))
 
 
 @lru_cache(maxsize=256)
@@ -246,8 +298,22 @@ def _tier(catalogue: Catalogue, purposes: Mapping[str, Verdict], choice: Choice 
 
 
 def _google(catalogue: Catalogue, purposes: Mapping[str, Verdict]) -> dict[str, str]:
-    kinds = {p.kind for p in catalogue.purposes.values() if purposes[p.key].granted}
     return {
-        signal: "granted" if kind in kinds or kind == "necessary" else "denied"
-        for signal, kind in GOOGLE_SIGNALS.items()
+        signal: "granted" if keys is None or (keys and all(purposes[key].granted for key in keys)) else "denied"
+        for signal, keys in _behind(catalogue)
     }
+
+
+@lru_cache(maxsize=16)
+def _behind(catalogue: Catalogue) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
+    """Each signal with the purposes that all have to be granted for it; None: it needs none.
+
+    Those for which a service of Google's stands in the notice, of the signal's kind: a survey that was allowed,
+    which is of kind analytics, too, says nothing about Analytics. Without such a service, all of that kind.
+    """
+    found: list[tuple[str, tuple[str, ...] | None]] = []
+    for signal, kind in GOOGLE_SIGNALS.items():
+        alike = [p.key for p in catalogue.purposes.values() if p.kind == kind]
+        used = {key for service in catalogue.disclosed if signal in service.google for key in service.purposes}
+        found.append((signal, None if kind == "necessary" else tuple([k for k in alike if k in used] or alike)))
+    return tuple(found)

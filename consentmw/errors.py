@@ -7,9 +7,12 @@ ConsentError
 │   ├── ForgedToken      its signature is not ours, or it was made for another purpose
 │   └── ExpiredToken     it was ours and its time is over
 ├── AuthorizationError   no valid authorization covers a hand-over of usage data, or one is given wrongly
-└── RecordError          something could not be recorded
-    ├── LedgerError      the proof of a choice could not be made durable
-    └── StoreError       the event store did not take a batch
+├── GppError             a Global Privacy Platform string can't be read, or a section can't be written
+├── RecordError          something could not be recorded
+│   ├── LedgerError      the proof of a choice could not be made durable
+│   └── StoreError       the event store did not take a batch
+└── RelayError           events may or may not have reached Google
+    └── Unreachable      nothing was sent
 
 Knows what went wrong and what a person may be told about it; refuses to know HTTP.
 """
@@ -25,10 +28,13 @@ __all__ = [
     "ConsentError",
     "ExpiredToken",
     "ForgedToken",
+    "GppError",
     "LedgerError",
     "RecordError",
+    "RelayError",
     "SettingsError",
     "StoreError",
+    "Unreachable",
 ]
 
 
@@ -70,6 +76,17 @@ class AuthorizationError(ConsentError):
     """Raised when nothing a customer allowed covers a hand-over, or when an authorization can't be one."""
 
 
+class GppError(ConsentError):
+    """Raised when a Global Privacy Platform string is malformed, or says what a section has no way to say."""
+
+    def __init__(self, where: str, expected: str) -> None:
+        #: the part that is wrong: ``header``, ``usia`` or ``usia.SaleOptOut``
+        self.where = where
+        #: what would have been accepted
+        self.expected = expected
+        super().__init__(f"{where}: {expected}")
+
+
 class RecordError(ConsentError):
     """Raised when something could not be recorded; the page is served all the same."""
 
@@ -80,3 +97,11 @@ class LedgerError(RecordError):
 
 class StoreError(RecordError):
     """Raised when the event store did not take a batch; the recorder keeps it and tries again."""
+
+
+class RelayError(ConsentError):
+    """Raised when a request to Google broke off after its events had begun to leave: they must not be sent again."""
+
+
+class Unreachable(RelayError):
+    """Raised when a request to Google broke off before any event left; it may be tried again."""

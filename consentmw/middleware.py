@@ -19,6 +19,7 @@ from .decision import Decision
 from .events import Facts, minimise, template
 from .gate.headers import restore_etag
 from .gate.response import GatedResponse, Inserts
+from .once import place
 from .pages import Exchange, Pages
 from .recorder import Recorder
 from .settings import Settings
@@ -70,10 +71,12 @@ class ConsentMiddleware:
             return
         visitor = Visitor.read(scope, self.settings.trusted_proxies)
         ruling = self.site.ruling(visitor)
-        consent = Consent(ruling.decision, self.pages.base(scope), self.site.tokens)
+        if self.site.once_mark in visitor.cookies:
+            ruling = self._once(scope, visitor, ruling)
+        consent = Consent(ruling.decision, self.pages.base(scope), self.site.tokens, self.site.relay, visitor)
         # A copy: what we publish must not leak to whoever made the scope, nor routing back through it.
         # The headers as a list: a server may give a generator, and reading it has used it up.
-        scope = {**scope, "headers": ruling.seen(visitor.headers), "consent": consent}
+        scope = {**scope, "headers": ruling.seen(visitor), "consent": consent}
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
         elif (found := self.pages.find(scope)) is not None:
@@ -92,10 +95,14 @@ class ConsentMiddleware:
             consent,
             self.site.catalogue,
             ruling.rules,
+            visitor=visitor,
+            granted=ruling.granted,
+            own=lambda host: self.site.unknown.own(host, visitor.host),
             inserts=lambda: self._inserts(scope, decision),
             extra=ruling.extra,
             head=scope["method"] == "HEAD",
             revalidates=visitor.revalidates and restore_etag(scope, decision.state),
+            watch=self.site.unknown.watch(visitor.host),
         )
         recorded = False
 
@@ -116,6 +123,14 @@ class ConsentMiddleware:
             if not recorded and response.status:
                 self._record(scope, visitor, decision, response, started)
 
+    def _once(self, scope: Scope, visitor: Visitor, ruling: Ruling) -> Ruling:
+        """What follows where the visitor may have asked for a service once, on this very page."""
+        if scope["type"] != "http" or scope["method"] != "GET" or visitor.sec_purpose:
+            # Nobody looks at the answer to a HEAD, nor at a page that a browser only fetches ahead.
+            return ruling
+        page = place(scope["path"], scope.get("query_string", b""))
+        return self.site.once(visitor, ruling, page)
+
     def _inserts(self, scope: Scope, decision: Decision) -> Inserts:
         try:
             return self.pages.inserts(scope, decision)
@@ -126,6 +141,8 @@ class ConsentMiddleware:
     def _record(
         self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse, started: float
     ) -> None:
+        if self.site.relay.pages:
+            self._report(scope, visitor, decision, response)
         mode = self.settings.record
         if mode == "none" or (mode == "pages" and not response.html):
             return
@@ -141,9 +158,21 @@ class ConsentMiddleware:
                 query=scope.get("query_string", b""),
                 language=decision.language,
             )
-            self.recorder.put(*minimise(facts, decision, self.site.policy))
+            count, event = minimise(facts, decision, self.site.policy)
+            self.recorder.put(count, event)
+            if response.watch is not None and response.watch.seen:
+                for met in self.site.met.counters(count, response.watch.seen):
+                    self.recorder.put(met)
         except Exception:
             logger.exception("a page view could not be recorded")
+
+    def _report(self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse) -> None:
+        """Tell Google of a page that was seen, where the visitor allows it."""
+        if response.html and response.status == 200 and scope["method"] == "GET":
+            try:
+                self.site.relay.page_view(visitor, decision, _route(scope, response.status))
+            except Exception:
+                logger.exception("a page view could not be relayed")
 
     def _flush_at_shutdown(self, send: Send) -> Send:
         async def forward(message: Message) -> None:

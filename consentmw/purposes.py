@@ -30,6 +30,9 @@ KINDS: Final = ("necessary", "preferences", "analytics", "advertising", "sale", 
 #: kinds that the site itself may serve without any third party: its own statistics, its own e-mails
 _OWN_KINDS: Final = ("necessary", "analytics", "email_measurement")
 
+#: says in marks and counters that no service is meant
+_RESERVED: Final = "unknown"
+
 _DATA: Final = Path(__file__).parent / "data" / "services.toml"
 _KEY: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)+(/[!-~]*)?")
@@ -81,6 +84,8 @@ class Service:
     csp: tuple[str, ...] = ()
     #: Google consent signals it needs (``analytics_storage``, ``ad_storage`` ...)
     google: tuple[str, ...] = ()
+    #: those of ``hosts`` and ``inline`` whose code heeds these signals: it stores nothing while they are denied
+    cookieless: tuple[str, ...] = ()
     #: how long its cookies live, in days, as its documentation says; 0 for none
     retention_days: int = 0
     privacy_url: str = ""
@@ -128,7 +133,10 @@ class Catalogue:
     #: short hash of everything material: purposes, services, what each is for, how long it keeps data.
     #: A choice made under another fingerprint no longer counts (design 2).
     fingerprint: str = field(init=False)
-    _hosts: Mapping[str, tuple[tuple[str, Service], ...]] = field(init=False, repr=False)
+    #: shipped services that serve nothing optional and that the site doesn't list: not asked about, not withheld
+    spared: tuple[Service, ...] = ()
+    _hosts: _Hosts = field(init=False, repr=False)
+    _spared: _Hosts = field(init=False, repr=False)
     _cookies: _Cookies = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -141,9 +149,13 @@ class Catalogue:
                 # What the site doesn't use gives way: a service of its own may stand at the same address.
                 if other is not service and service.disclosed:
                     raise CatalogueError(f"services.{service.key}.hosts", f"{mark!r} only once: {other.key} has it too")
-        # The longest path first, so that a host shared by two products goes to the closer match.
-        table = {host: tuple(sorted(marks.items(), key=lambda m: -len(m[0]))) for host, marks in hosts.items()}
-        object.__setattr__(self, "_hosts", table)
+        object.__setattr__(self, "_hosts", _by_path(hosts))
+        spared: dict[str, dict[str, Service]] = {}
+        for service in self.spared:
+            for mark in service.hosts:
+                host, slash, path = mark.partition("/")
+                spared.setdefault(host, {})[slash + path] = service
+        object.__setattr__(self, "_spared", _by_path(spared))
         object.__setattr__(self, "_cookies", _Cookies(self.services.values()))
         material = [f"{p.key}:{p.kind}" for p in self.purposes.values()]
         material += [f"{s.key}:{s.provider}:{s.purposes}:{s.retention_days}" for s in self.disclosed]
@@ -173,23 +185,19 @@ class Catalogue:
                     f"{key}.inline", f"4 characters or more that only this service writes, not {mark!r}"
                 )
 
+        if other := set(service.cookieless) - {*service.hosts, *service.inline}:
+            raise CatalogueError(f"{key}.cookieless", f"some of its hosts and inline marks, and {min(other)!r} is none")
         for source in service.csp:
             if not _CSP.fullmatch(source):
                 raise CatalogueError(f"{key}.csp", f'texts like "connect-src wss://a.example", not {source!r}')
 
     def service_for_url(self, host: str, path: str = "/") -> Service | None:
         """The service that answers at this host and path, or None. ``host`` is lower case, without port."""
-        # The host itself, then it and each parent as a wildcard: nearer marks win over wider ones.
-        for prefix, service in self._hosts.get(host, ()):
-            if path.startswith(prefix):
-                return service
-        name = host
-        while name:
-            for prefix, service in self._hosts.get("*." + name, ()):
-                if path.startswith(prefix):
-                    return service
-            name = name.partition(".")[2]
-        return None
+        return _answering(self._hosts, host, path)
+
+    def knows(self, host: str, path: str = "/") -> bool:
+        """Whether a service answers at this host and path, be it one that needs no question and isn't listed."""
+        return any(_answering(table, host, path) is not None for table in (self._hosts, self._spared))
 
     def service_for_cookie(self, name: str) -> Service | None:
         """The service that sets a cookie of this name, or None."""
@@ -229,10 +237,31 @@ class Catalogue:
         }
         told = {key: _service(key, value) for key, value in wanted.items()}
         untold = {key: replace(_service(key, value), disclosed=False) for key, value in others.items()}
-        return cls(found, told | untold)
+        spared = tuple(_service(key, merged[key]) for key in sorted(needed - wanted.keys()))
+        return cls(found, told | untold, spared)
 
 
 _Table: TypeAlias = Mapping[str, Mapping[str, object]]
+_Hosts: TypeAlias = Mapping[str, tuple[tuple[str, Service], ...]]
+
+
+def _by_path(hosts: Mapping[str, Mapping[str, Service]]) -> _Hosts:
+    """The longest path first, so that a host shared by two products goes to the closer match."""
+    return {host: tuple(sorted(marks.items(), key=lambda m: -len(m[0]))) for host, marks in hosts.items()}
+
+
+def _answering(hosts: _Hosts, host: str, path: str) -> Service | None:
+    # The host itself, then it and each parent as a wildcard: nearer marks win over wider ones.
+    for prefix, service in hosts.get(host, ()):
+        if path.startswith(prefix):
+            return service
+    name = host
+    while name:
+        for prefix, service in hosts.get("*." + name, ()):
+            if path.startswith(prefix):
+                return service
+        name = name.partition(".")[2]
+    return None
 
 
 def _merged(shipped: _Table, own: _Table, name: str) -> dict[str, dict[str, object]]:
@@ -269,9 +298,11 @@ def _purpose(key: str, value: Mapping[str, object]) -> Purpose:
 
 
 def _service(key: str, value: Mapping[str, object]) -> Service:
-    if not _KEY.fullmatch(key):
-        raise CatalogueError(f"services.{key}", "a key of lower-case letters, digits and _, at most 32")
-    lists = ("purposes", "hosts", "inline", "cookies", "storage", "csp", "google")
+    if not _KEY.fullmatch(key) or key == _RESERVED:
+        raise CatalogueError(
+            f"services.{key}", f'a key of lower-case letters, digits and _, at most 32, and not "{_RESERVED}"'
+        )
+    lists = ("purposes", "hosts", "inline", "cookies", "storage", "csp", "google", "cookieless")
     texts = ("name", "provider", "privacy_url", "opt_out_url")
     fields = (*texts, *lists, "retention_days")
     if unknown := sorted(set(value) - set(fields)):

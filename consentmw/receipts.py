@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
+from .identity import Party
 from .purposes import Catalogue, Service
-from .settings import Party
 from .stores import Entry
 
 __all__ = ["Issuer", "as_kantara", "as_plain", "as_records"]

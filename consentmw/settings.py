@@ -14,56 +14,43 @@ import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import SettingsError
+from .identity import Party, RegionChoice
 
-__all__ = ["KEYS_VARIABLE", "Party", "RegionChoice", "Settings"]
+__all__ = ["GOOGLE_VARIABLE", "KEYS_VARIABLE", "Settings", "postgres_parameters"]
 
 #: environment variable with the signing keys, comma separated, oldest first; the last one signs
 KEYS_VARIABLE: Final = "CONSENTMW_SECRET_KEYS"
+#: environment variable with the Measurement Protocol API secret of the Analytics property
+GOOGLE_VARIABLE: Final = "CONSENTMW_GOOGLE_API_SECRET"
 
 _MIN_SECRET: Final = 16
 #: 13 months: what the CNIL allows for audience measurement
 _RETENTION: Final = {"coarse": 390, "visit": 390, "person": 390}
+#: what a page may load from hosts that nobody named
+_Word: TypeAlias = Literal["withhold", "report", "allow"]
+_UNKNOWN: Final[Mapping[str, _Word]] = {
+    "script": "withhold",
+    "frame": "withhold",
+    "pixel": "withhold",
+    "image": "allow",
+    "style": "allow",
+    "font": "allow",
+    "media": "allow",
+    "connect": "withhold",
+    "form": "allow",
+}
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 #: a host source of CSP Level 3 (section 2.3.1) without a path; "https:" or "*" alone would allow everybody
 _SOURCE: Final = re.compile(r"((https?|wss?)://)?(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:(\d{1,5}|\*))?")
-_REGION: Final = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
-
-
-class RegionChoice(BaseModel):
-    """One button of the region selector."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    #: ISO 3166-2 code: ``US-IA``
-    code: str = Field(pattern=_REGION.pattern)
-    #: the word on the button: ``IOWA``
-    label: str = Field(min_length=1, max_length=40)
-
-
-class Party(BaseModel):
-    """Who is responsible for the data, as receipts name them (ISO/IEC TS 27560, party; Kantara, piiController)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", str_max_length=200)
-
-    #: the company's name; "" takes the site's
-    name: str = ""
-    street: str = ""
-    city: str = ""
-    #: ISO 3166-2 subdivision without its country: ``IA``
-    state: str = ""
-    postal_code: str = ""
-    #: ISO 3166-1: ``US``
-    country: str = ""
-    phone: str = ""
-    #: the company's own website
-    url: str = ""
-
-
+#: an address without a query; plain http only to this machine, where a proxy may stand beside the server
+_COLLECTOR: Final = (
+    r"^((https://[A-Za-z0-9.-]+|http://(127\.0\.0\.1|localhost|\[::1\]))(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?)?$"
+)
 _POSTGRES: Final = "postgresql://"
 
 
@@ -119,7 +106,7 @@ class Settings(BaseModel):
     valid_days: int = Field(default=180, ge=1, le=390)
 
     # -- what the response carries -------------------------------------------------------------
-    #: name of our cookies; they are ``__Host-<name>`` and ``__Host-<name>-locale`` over https
+    #: name of our cookies; over https they are ``__Host-<name>``, the same with ``-locale`` and with ``-once``
     cookie_name: str = Field(default="privacy", pattern=r"^[A-Za-z0-9_-]{1,40}$")
     #: top: first in the page and in its flow, hides nothing; bottom: stays at the lower edge of the window
     banner_position: Literal["top", "bottom"] = "top"
@@ -131,8 +118,32 @@ class Settings(BaseModel):
     #: a Content-Security-Policy beside the site's own, with the hosts this visitor allowed: off sends none,
     #: report-only counts what pages reach for beyond it, enforce makes browsers refuse it
     policy: Literal["off", "report-only", "enforce"] = "off"
-    #: host sources the site uses that are no service of the catalogue: "https://cdn.example.net", "*.example.net"
-    policy_allow: tuple[str, ...] = ()
+    #: the site's other hosts, as host sources: "https://cdn.example.net", "*.example.net"; own for gate and policy
+    own_hosts: tuple[str, ...] = ()
+    #: what becomes of hosts that nobody named, by what would load from them: withhold, report or allow. One word
+    #: for everything, or a table of those that differ. Code, frames and pixels can watch a visitor, and a hint to
+    #: connect only saves time; without images, styles and fonts a page falls apart.
+    unknown: Mapping[str, _Word] = Field(default_factory=lambda: dict(_UNKNOWN))
+
+    # -- Google --------------------------------------------------------------------------------
+    #: basic: nothing of Google's loads before the choice; advanced: its consent-aware tags may load before it, with
+    #: everything denied, and send pings without cookies. A refusal and Global Privacy Control hold in both.
+    google_mode: Literal["basic", "advanced"] = "basic"
+    #: measurement id of the site's Analytics property: switched off in the page itself while analytics is denied
+    google_analytics: str = Field(default="", pattern=r"^(G-[A-Z0-9]{4,16})?$")
+    #: id of the site's Tag Manager container
+    google_tag_manager: str = Field(default="", pattern=r"^(GTM-[A-Z0-9]{4,12})?$")
+    #: whether the tags of these two ids are written into pages that don't have them
+    google_insert: bool = True
+    #: whether a container may run nothing but Google's own tags while some purpose of the page is denied: what it
+    #: loads no server can see
+    google_restrict_containers: bool = True
+    #: whether events of the host application are sent to Google from the server, and where Google collects them
+    google_relay: Literal["off", "eu", "global"] = "off"
+    #: whether page views are sent, too: for a site whose pages have no Google tag, or each would count twice
+    google_relay_pages: bool = False
+    #: address of a proxy that takes the events in Google's stead; "" sends them to the region of google_relay
+    google_relay_endpoint: str = Field(default="", pattern=_COLLECTOR)
 
     # -- what is recorded ----------------------------------------------------------------------
     #: where events and the ledger live: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``memory:`` or
@@ -187,7 +198,16 @@ class Settings(BaseModel):
             raise ValueError(f"keys of at least {_MIN_SECRET} characters")
         return value
 
-    @field_validator("policy_allow")
+    @field_validator("unknown", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        if isinstance(value, str):
+            return dict.fromkeys(_UNKNOWN, value)
+        if not isinstance(value, Mapping) or not set(value) <= set(_UNKNOWN):
+            raise ValueError(f'"withhold", "report" or "allow", or a table of these for {", ".join(_UNKNOWN)}')
+        return {**_UNKNOWN, **value}
+
+    @field_validator("own_hosts")
     @classmethod
     def _sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for source in value:
@@ -225,6 +245,8 @@ class Settings(BaseModel):
     def _together(self) -> Settings:
         if self.default_language not in self.languages:
             raise ValueError(f"default_language: one of languages ({', '.join(self.languages)})")
+        if self.google_relay != "off" and not self.google_analytics:
+            raise ValueError("google_relay: needs google_analytics, the id of the property")
         return self
 
     @property

@@ -7,7 +7,7 @@ for a visitor, remembering it by the few header values it depends on. Refuses to
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -15,19 +15,26 @@ from typing import TYPE_CHECKING, Final
 from anyio.to_thread import run_sync
 
 from .choice import MAX_COOKIE, Choice, CookieCodec, Locale
-from .decision import Decision, closed, decide
+from .decision import Decision, closed, decide, granted_kinds, once
 from .errors import SettingsError
 from .events import Policy
+from .events.hosts import Met
 from .gate.cookies import expiries, hide, leftovers
 from .gate.csp import HostPolicy
+from .gate.hints import concealed
 from .gate.html import Rules
+from .gate.signals import Signals
+from .gate.storage import Storage
+from .gate.unknown import Unknown
 from .i18n import lookup
 from .lawful import refuse_unlawful
 from .ledger import Ledger
 from .notices import Notices
+from .once import Once
 from .purposes import Catalogue
 from .recorder import Recorder
 from .regions import DECLINED, Regions
+from .relay import open_relay
 from .settings import Settings
 from .stores import open_event_store, open_ledger_store
 from .tokens import Tokens
@@ -58,10 +65,13 @@ class Ruling:
     extra: tuple[tuple[bytes, bytes], ...]
     #: names of the visitor's cookies that the application does not get to see, because nobody may use them
     hidden: tuple[str, ...] = ()
+    #: the kinds of purpose that were granted
+    granted: frozenset[str] = frozenset()
 
-    def seen(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    def seen(self, visitor: Visitor) -> list[tuple[bytes, bytes]]:
         """The request's headers as the application gets them."""
-        return hide(headers, self.hidden) if self.hidden else headers
+        headers = hide(visitor.headers, self.hidden) if self.hidden else visitor.headers
+        return concealed(headers) if visitor.hinted and "analytics" not in self.granted else headers
 
 
 class Site:
@@ -81,6 +91,7 @@ class Site:
         self.tokens = Tokens(keys)
         self.choices = CookieCodec(Choice, "choice", keys)
         self.locales = CookieCodec(Locale, "locale", keys)
+        self.onces = CookieCodec(Once, "once", keys)
         self.valid_for = timedelta(days=settings.valid_days)
         self.policy = Policy(settings.ip, settings.query_keys, settings.retention_days)
         self.recorder = Recorder(
@@ -88,12 +99,24 @@ class Site:
             capacity=settings.queue_capacity,
             interval=settings.flush_seconds,
         )
+        self.relay = open_relay(
+            settings,
+            self.catalogue,
+            count=self.recorder.put,
+            withdrawn=lambda receipt: self.recorder.store.erased(receipt),
+        )
         self.ledger = Ledger(lambda: open_ledger_store(settings.store))
-        self.rules = lru_cache(maxsize=256)(lambda denied: Rules(self.catalogue, denied))
-        self.hosts = HostPolicy(self.catalogue, settings.policy, settings.policy_allow)
-        plain = (settings.cookie_name, f"{settings.cookie_name}-locale")
+        self.rules = lru_cache(maxsize=256)(lambda denied, aware=frozenset(): Rules(self.catalogue, denied, aware))
+        self.signals = Signals(settings, self.catalogue, self.regions)
+        self.storage = Storage(self.catalogue)
+        self.hosts = HostPolicy(self.catalogue, settings.policy, settings.own_hosts)
+        self.unknown = Unknown(self.catalogue, settings.unknown, settings.own_hosts)
+        self.met = Met()
+        plain = (settings.cookie_name, f"{settings.cookie_name}-locale", f"{settings.cookie_name}-once")
         #: by "is it https": __Host- makes a browser refuse a cookie that another host or http tries to set
-        self._names = {False: plain, True: (f"__Host-{plain[0]}", f"__Host-{plain[1]}")}
+        self._names = {False: plain, True: (f"__Host-{plain[0]}", f"__Host-{plain[1]}", f"__Host-{plain[2]}")}
+        #: without this in its cookies, a request asks for nothing that runs once
+        self.once_mark = f"{plain[2]}=".encode("ascii")
         self._known: dict[tuple[object, ...], Ruling] = {}
         self._check_cookie_fits()
 
@@ -108,13 +131,20 @@ class Site:
             ) from error
 
     # -- cookies -------------------------------------------------------------------------------
-    def cookie_names(self, visitor: Visitor) -> tuple[str, str]:
-        """Names of the choice and the locale cookie, as this visitor's scheme has them."""
+    def cookie_names(self, visitor: Visitor) -> tuple[str, str, str]:
+        """Names of the cookies for the choice, the locale and what runs once, as this visitor's scheme has them."""
         return self._names[self.secure(visitor)]
 
     def secure(self, visitor: Visitor) -> bool:
         """Whether our cookies carry Secure and the __Host- prefix: always, but on http while developing."""
         return not self.settings.debug or visitor.scheme == "https"
+
+    def cookie(self, visitor: Visitor, name: str, value: str, lasts: timedelta) -> tuple[bytes, bytes]:
+        """The header that sets a cookie of ours; one that lasts no time is removed."""
+        age = int(lasts.total_seconds())
+        secure = "; Secure" if self.secure(visitor) else ""
+        line = f"{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
+        return (b"set-cookie", line.encode("ascii"))
 
     def choice(self, visitor: Visitor) -> Choice | None:
         """The newest choice among the visitor's cookies that is really ours."""
@@ -156,13 +186,36 @@ class Site:
             self._known[key] = known
         return known
 
+    def once(self, visitor: Visitor, ruling: Ruling, page: str) -> Ruling:
+        """The ruling for a page on which the visitor asked for a service once; else the same one. Never raises.
+
+        Not remembered: it is true for one answer, which also takes the cookie away that asked for it.
+        """
+        try:
+            name = self.cookie_names(visitor)[2]
+            receipt = ruling.decision.receipt
+            asked = [o for raw in visitor.cookie(name) if (o := self.onces.read(raw)) is not None]
+            key = next((o.service for o in asked if o.holds(self.clock(), page, receipt)), "")
+            decision = once(self.catalogue, ruling.decision, key)
+            if decision is ruling.decision:
+                return ruling
+            anew = self._follow(visitor, decision)
+            return replace(anew, extra=(*anew.extra, self.cookie(visitor, name, "", timedelta())))
+        except Exception:
+            logger.exception("what was asked for once could not be decided; it stays withheld")
+            return ruling
+
     def _ruling(self, visitor: Visitor) -> Ruling:
-        decision = self.decide_with(visitor, self.choice(visitor))
+        return self._follow(visitor, self.decide_with(visitor, self.choice(visitor)))
+
+    def _follow(self, visitor: Visitor, decision: Decision) -> Ruling:
         left = self._left(visitor, decision)
         secure = visitor.scheme == "https"
-        extra = (*expiries(left, visitor.host, secure=secure), *self.hosts.headers(decision.denied, secure))
+        hosts = self.hosts.headers(decision.denied - decision.cookieless, secure)
+        extra = (*expiries(left, visitor.host, secure=secure), *hosts)
         extra += _reasons(decision) if self.settings.debug else ()
-        return Ruling(decision, self.rules(decision.denied), extra, left)
+        granted = granted_kinds(self.catalogue, decision)
+        return Ruling(decision, self.rules(decision.denied, decision.cookieless), extra, left, granted)
 
     def expiries(self, visitor: Visitor, decision: Decision) -> tuple[tuple[bytes, bytes], ...]:
         """Set-Cookie lines that remove what the browser still holds of services that may not run."""
@@ -198,10 +251,13 @@ class Site:
             region=locale.region or region,
             region_source=source,
             law_until=self.regions.until(region, now),
+            advanced=settings.google_mode == "advanced",
         )
 
     async def close(self) -> None:
         """Write what is queued and close the stores; for an orderly shutdown."""
+        # First, because what becomes of its events is counted.
+        await run_sync(self.relay.close)
         await run_sync(self.recorder.close)
         await run_sync(self.ledger.close)
 

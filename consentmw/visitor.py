@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from .proxies import Headers, Trusted, client_address, first_parameter, vouched
 
-__all__ = ["Headers", "Trusted", "Visitor", "client_address", "cookies", "gpc"]
+__all__ = ["HINTS", "Headers", "Trusted", "Visitor", "client_address", "cookies", "gpc"]
 
 _BOTS: Final = Path(__file__).parent / "data" / "bots.txt"
 #: no agent is longer than this unless it wants to be a burden
@@ -30,6 +30,15 @@ _MAX_TEXT: Final = 2048
 _HOST: Final = re.compile(r"([a-z0-9_.-]{1,253}|\[[0-9a-f:.]{2,45}\])(:\d{0,5})?")
 _SPECULATIVE: Final = re.compile("prefetch|prerender|preview|instant", re.IGNORECASE)
 
+#: client hints that a browser sends only where the site asked for them (RFC 8942; User-Agent Client Hints, section
+#: 3; Device Memory; Network Information; Responsive Image Client Hints), under their old and new names
+HINTS: Final = frozenset(
+    b"sec-ch-ua-arch sec-ch-ua-bitness sec-ch-ua-form-factors sec-ch-ua-full-version sec-ch-ua-full-version-list "
+    b"sec-ch-ua-high-entropy-values sec-ch-ua-model sec-ch-ua-platform-version sec-ch-ua-wow64 device-memory "
+    b"sec-ch-device-memory dpr sec-ch-dpr width sec-ch-width viewport-width sec-ch-viewport-width "
+    b"sec-ch-viewport-height downlink sec-ch-downlink ect sec-ch-ect rtt sec-ch-rtt".split()
+)
+
 #: header name -> the name it is kept under; several old names of one header share one
 _KEPT: Final[dict[bytes, bytes]] = {
     name: name
@@ -37,7 +46,7 @@ _KEPT: Final[dict[bytes, bytes]] = {
         *(b"host", b"cookie", b"sec-gpc", b"dnt", b"accept", b"accept-language", b"user-agent", b"referer", b"origin"),
         *(b"sec-fetch-site", b"sec-purpose", b"x-forwarded-proto", b"forwarded", b"if-none-match"),
     )
-} | dict.fromkeys((b"purpose", b"x-moz", b"x-purpose"), b"sec-purpose")
+} | {**dict.fromkeys((b"purpose", b"x-moz", b"x-purpose"), b"sec-purpose"), **dict.fromkeys(HINTS, b"hint")}
 #: what joins the lines of a header that may come several times; of any other the first line counts
 _JOINED: Final = {b"cookie": b"; ", **dict.fromkeys((b"sec-gpc", b"accept", b"accept-language", b"sec-purpose"), b", ")}
 
@@ -198,6 +207,11 @@ class Visitor:
     def revalidates(self) -> bool:
         """Whether the browser holds a copy and asks if it is still good (If-None-Match)."""
         return b"if-none-match" in self._found
+
+    @property
+    def hinted(self) -> bool:
+        """Whether the browser tells about its device what it only tells where it was asked to."""
+        return b"hint" in self._found
 
     @property
     def dnt(self) -> bool:

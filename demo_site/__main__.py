@@ -17,8 +17,11 @@ from typing import Final
 
 import uvicorn
 
+from consentmw import Settings
+from consentmw.settings import GOOGLE_VARIABLE
+
 from . import certificate
-from .app import build
+from .app import SETTINGS, build
 from .qa import SignalSwitch
 from .standin import HOSTS, StandIn
 
@@ -26,6 +29,8 @@ __all__ = ["main"]
 
 #: certificate, database: everything the demo writes, under the working directory
 _DATA: Final = Path("var")
+#: what HOST may be for the stand-in to be found at 127.0.0.1, the one address that its certificate names
+_CERTIFIED: Final = ("127.0.0.1", "localhost", "0.0.0.0")
 
 
 class _Server(uvicorn.Server):
@@ -73,7 +78,9 @@ async def _serve(host: str, port: int, site_socket: socket.socket, standin_socke
     _DATA.mkdir(exist_ok=True)
     pem, key = certificate.ensure(_DATA, HOSTS)
     standin = StandIn()
-    site = _Server(uvicorn.Config(SignalSwitch(build(standin=standin)), access_log=False, log_level="warning"))
+    site = _Server(
+        uvicorn.Config(SignalSwitch(build(_settings(host, port, pem), standin)), access_log=False, log_level="warning")
+    )
     third_parties = _Server(
         uvicorn.Config(
             standin, access_log=False, log_level="error", lifespan="off", ssl_certfile=pem, ssl_keyfile=str(key)
@@ -98,6 +105,17 @@ async def _serve(host: str, port: int, site_socket: socket.socket, standin_socke
     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     stop()
     await asyncio.gather(*running)
+
+
+def _settings(host: str, port: int, pem: Path) -> Settings:
+    """The demo's settings, with the stand-in as the place where the server's own events go."""
+    settings = Settings.load(SETTINGS)
+    if not settings.google_analytics or host not in _CERTIFIED:
+        return settings
+    os.environ.setdefault(GOOGLE_VARIABLE, "the stand-in asks for none")
+    # Nobody but this process trusts the stand-in's certificate, and it asks for nothing else over TLS.
+    os.environ["SSL_CERT_FILE"] = str(pem)
+    return Settings.of(settings, google_relay="eu", google_relay_endpoint=f"https://127.0.0.1:{port + 1}/mp/collect")
 
 
 def _welcome(host: str, port: int) -> str:

@@ -1,7 +1,8 @@
 """The utility's pages: what a customer reads, fills in and pays.
 
-Knows routes and forms. Refuses to know consent; the vendors' snippets stand in the templates, and
-two careless headers stand here, as they do on many sites.
+Knows routes and forms, and reports what only the server sees: a bill that was paid, an outage.
+Refuses to know consent; the vendors' snippets stand in the templates, and two careless headers
+stand here, as they do on many sites.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ async def outages(request: Request) -> Response:
     rows = content.FACTS["outages"]
     if request.method == "POST":
         await _fields(request)
+        request.scope["consent"].measure("outage_reported")
         return _see(request, "outage_reported")
     return render(
         request,
@@ -111,8 +113,10 @@ async def bill(request: Request) -> Response:
         raise HTTPException(404)
     if request.method == "GET":
         return render(request, "bill.html", bill=content.FACTS["bill"], wrong=False)
-    if _dollars((await _fields(request)).get("amount", "")) is None:
+    amount = _dollars((await _fields(request)).get("amount", ""))
+    if amount is None:
         return render(request, "bill.html", status=422, bill=content.FACTS["bill"], wrong=True)
+    request.scope["consent"].measure("bill_paid", {"value": float(amount), "currency": "USD"})
     return _see(request, "paid", account=account)
 
 

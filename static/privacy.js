@@ -1,21 +1,20 @@
-/* Optional comfort: a choice in the banner takes effect without a second page load.
-   Everything here also works without this script, through the forms. It decides nothing:
-   the server says what was granted, and only that is switched on. */
+/* Optional comfort: a choice in the banner takes effect without a second page load. All of it works without
+   this script, too, through the forms. The server says what was granted, and only that is switched on. */
 (() => {
   "use strict";
   const doc = document, here = doc.currentScript;
-  const SIGNALS = ["ad_storage", "ad_user_data", "ad_personalization", "analytics_storage",
-    "functionality_storage", "personalization_storage", "security_storage"];
+  const SITE = {};
 
-  // Google reads the arguments object itself from the data layer; an array would not do.
-  function gtag() { (window.dataLayer = window.dataLayer || []).push(arguments); }
-  const states = (granted) => Object.fromEntries(SIGNALS.map((s) => [s, granted.includes(s) ? "granted" : "denied"]));
-  const words = (text) => (text || "").split(" ").filter(Boolean);
-  let stated = false;
-  const state = (granted) => { gtag("consent", stated ? "update" : "default", states(granted)); stated = true; };
-
-  // Written by the server only where a Google tag may run: then this comes before it.
-  if (here && "signals" in here.dataset) state(words(here.dataset.signals));
+  // Keys that services left in the browser's storage go, but for those of the services named by the server.
+  const keep = here?.dataset.keep;
+  for (const name of keep === undefined ? [] : ["localStorage", "sessionStorage"]) {
+    const of = (key, stays) => Object.entries(SITE).some(([service, keys]) =>
+      keep.split(" ").includes(service) === stays && new RegExp(`^(?:${keys})$`).test(key));
+    try {
+      const store = window[name];
+      for (const key of Object.keys(store)) if (of(key, false) && !of(key, true)) store.removeItem(key);
+    } catch { /* closed to the page */ }
+  }
 
   const MARK = "data-consentmw-", OFF = "consentmw-off";
   const again = () => location.replace(location.pathname + location.search); // reload() would send a form again
@@ -57,8 +56,6 @@
   }
 
   async function apply(answer) {
-    state([]); // The default comes first, as Google asks, then what was chosen.
-    state(words(answer.signals));
     // A policy stays as it was sent with the page: if it still refuses what was allowed now, another page has to come.
     const ours = new URL("../csp", here.src).pathname;
     doc.addEventListener("securitypolicyviolation", (event) => {
@@ -85,6 +82,7 @@
     event.preventDefault();
     try {
       const answer = await send(form, button);
+      doc.dispatchEvent(new CustomEvent("consentmw", { detail: answer })); // For signals.js and the site.
       if (answer.reload) return again(); // What runs already ends with this page only.
       const note = doc.createElement("p");
       note.className = "cmw-done";

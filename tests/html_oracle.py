@@ -17,7 +17,7 @@ import html5lib
 
 from consentmw.purposes import Catalogue, Purpose, Service
 
-__all__ = ["ALL", "CATALOGUE", "PIECES", "leaks", "soup"]
+__all__ = ["ALL", "CATALOGUE", "PIECES", "leaks", "parse", "soup"]
 
 
 def _service(key: str, purpose: str, hosts: tuple[str, ...], inline: tuple[str, ...] = ()) -> Service:
@@ -90,11 +90,11 @@ _LOADING: Final = {
 
 def leaks(html: str) -> list[str]:
     """What reaches a denied service in this page, in words; empty when nothing does."""
-    found = [leak for scripting in (True, False) for leak in _leaks_in(_parse(html, scripting))]
+    found = [leak for scripting in (True, False) for leak in _leaks_in(parse(html, scripting))]
     return [*dict.fromkeys(found), *_crude(html)]
 
 
-def _parse(html: str, scripting: bool) -> Any:
+def parse(html: str, scripting: bool) -> Any:
     parser = html5lib.HTMLParser(html5lib.getTreeBuilder("etree"))
     try:
         return parser.parse(html, scripting=scripting)

@@ -12,10 +12,19 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from consentmw.authorizations import Authorization, Authorizations, read_scope
-from consentmw.errors import AuthorizationError, LedgerError
+from consentmw.authorizations import (
+    ACCOUNT_VARIABLE,
+    Authorization,
+    Authorizations,
+    open_authorizations,
+    read_scope,
+)
+from consentmw.cli import _app
+from consentmw.errors import AuthorizationError, LedgerError, SettingsError
 from consentmw.ledger import Ledger
+from consentmw.settings import Settings
 from consentmw.stores import open_ledger_store
 from consentmw.stores.memory import MemoryStore
 
@@ -200,3 +209,38 @@ def test_any_text_is_a_scope_or_refused(text: str) -> None:
     except ValueError:
         return
     assert ";".join(f"{name}={value}" for name, value in terms.items()) == text
+
+
+def test_customer_service_and_application_find_the_same_book(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(ACCOUNT_VARIABLE, "a key that never changes")
+    settings = Settings.of(None, secret_keys=("a key for tests, long enough",), store=f"sqlite:///{tmp_path}/l.db")
+    one, other = open_authorizations(settings), open_authorizations(settings)
+    made = one.grant(ACCOUNT, GIVEN)
+    assert other.of(ACCOUNT) == [made]
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize("key", ["", "short"])
+def test_without_a_key_no_book_is_opened(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv(ACCOUNT_VARIABLE, key)
+    with pytest.raises(SettingsError, match=ACCOUNT_VARIABLE):
+        open_authorizations(Settings.of(None, secret_keys=("a key for tests, long enough",), store="memory:"))
+
+
+def test_the_command_line_accounts_for_every_hand_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(ACCOUNT_VARIABLE, "a key that never changes")
+    file = tmp_path / "consent.toml"
+    file.write_text(f'debug = true\nstore = "sqlite:///{tmp_path}/l.db"\n', "utf-8")
+    book = open_authorizations(Settings.load(file), lambda: datetime(2024, 6, 15, tzinfo=UTC))
+    long_ago = replace(GIVEN, starts=date(2024, 6, 1), ends=date(2024, 12, 31), destroy_by=date(2025, 1, 1))
+    made = book.grant(ACCOUNT, long_ago)
+    book.disclose(ACCOUNT, made.id, GIVEN.recipient, SCOPE, date(2024, 1, 1), date(2024, 5, 31))
+    book.close()
+    run = CliRunner().invoke
+    told = run(_app, ["authorizations", "export", str(file), "2024-06-01", "2024-07-01"])
+    assert [json.loads(line)["event"] for line in told.output.splitlines()] == ["authorized", "disclosed"]
+    assert ACCOUNT not in told.output
+    late = run(_app, ["authorizations", "due", str(file)])
+    assert late.exit_code == 1
+    assert made.id in late.output

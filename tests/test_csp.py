@@ -91,7 +91,7 @@ async def test_watching_is_the_other_header_with_the_same_words() -> None:
 
 async def test_what_the_site_allows_itself_is_in_every_policy() -> None:
     extra = ("https://cdn.example.net", "*.example.org", "wss://live.example.net:8443", "localhost:*")
-    (policy,) = await policies(mounted(App(*html(PAGE)), policy="enforce", policy_allow=extra))
+    (policy,) = await policies(mounted(App(*html(PAGE)), policy="enforce", own_hosts=extra))
     assert allowed(policy) == list(extra)
 
 
@@ -122,15 +122,13 @@ async def test_only_documents_carry_it() -> None:
 
 
 async def test_html_that_cannot_be_read_gets_it_and_the_seal() -> None:
-    site = mounted(
-        App(*html(PAGE, headers=[("content-encoding", "br")])), policy="enforce", policy_allow=("a.example",)
-    )
+    site = mounted(App(*html(PAGE, headers=[("content-encoding", "br")])), policy="enforce", own_hosts=("a.example",))
     ours, seal = await policies(site)
     assert allowed(ours) == ["a.example"]
     assert seal == " ".join(["default-src", *EVERYWHERE])
 
 
-async def test_when_deciding_fails_the_policy_allows_nothing_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_when_deciding_fails_the_own_hostss_nothing_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     site = mounted(App(*html(PAGE)), policy="enforce", fallback_regime="notice")
     assert allowed((await policies(site))[0]) != []
 
@@ -156,7 +154,7 @@ def test_a_long_policy_is_said_at_start(caplog: pytest.LogCaptureFixture) -> Non
     hosts = [f"tag{number}.vendor.example" for number in range(80)]
     mounted(App(), policy="enforce")
     assert caplog.messages == []
-    mounted(App(), policy="enforce", policy_allow=hosts + [f"wss://{host}" for host in hosts])
+    mounted(App(), policy="enforce", own_hosts=hosts + [f"wss://{host}" for host in hosts])
     assert "let proxies buffer more" in caplog.messages[0]
 
 
@@ -181,8 +179,8 @@ def test_sources_are_hosts_without_paths(hosts: tuple[str, ...], expected: tuple
 )  # fmt: skip
 def test_a_source_that_would_allow_more_than_hosts_is_refused(source: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        Settings.of({"debug": True, "policy": "enforce", "policy_allow": (source,)})
-    assert caught.value.key.startswith("policy_allow")
+        Settings.of({"debug": True, "policy": "enforce", "own_hosts": (source,)})
+    assert caught.value.key.startswith("own_hosts")
 
 
 def test_a_policy_of_another_kind_is_refused() -> None:
@@ -328,7 +326,7 @@ def watched(clock: Callable[[], float], **options: Any) -> tuple[ConsentMiddlewa
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         visitor = Visitor.read(scope)
-        consent = Consent(site.site.ruling(visitor).decision, "/privacy", site.site.tokens)
+        consent = Consent(site.site.ruling(visitor).decision, "/privacy", site.site.tokens, site.site.relay, visitor)
         await reports.take(Exchange(scope, receive, send, visitor, consent, ""))
 
     return site, app
@@ -587,7 +585,7 @@ async def test_a_flood_of_visitors_is_not_remembered() -> None:
     site = mounted(App(*html(PAGE)), policy="enforce", queue_capacity=100_000)
     reports = Reports(site.site, clock)
     visitor = Visitor.read(http_scope())
-    consent = Consent(site.site.ruling(visitor).decision, "/privacy", site.site.tokens)
+    consent = Consent(site.site.ruling(visitor).decision, "/privacy", site.site.tokens, site.site.relay, visitor)
     payload = json.dumps([new(f"https://h{n}.example/") for n in range(50)]).encode()
     sent: list[Message] = []
 

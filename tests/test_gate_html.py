@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from itertools import product
+from typing import Any
 
 import html5lib
 import pytest
@@ -17,19 +18,19 @@ from .html_oracle import ALL, CATALOGUE, PIECES, leaks, soup
 
 RULES = Rules(CATALOGUE, ALL)
 NOTHING = Rules(CATALOGUE, frozenset())
-INSERTS = {
+INSERTS: dict[str, Any] = {
     "head": b'<link rel="x">',
     "body": b'<div id="banner"><p>"Hello"</p></div>',
     "foot": b"<script src='/f.js'></script>",
 }
 
 
-def gate(html: str, rules: Rules = RULES, /, **inserts: bytes) -> str:
+def gate(html: str, rules: Rules = RULES, /, **inserts: Any) -> str:
     one = HtmlGate(rules, **inserts)
     return (one.feed(html.encode()) + one.close()).decode()
 
 
-def gate_in_chunks(html: bytes, sizes: list[int], rules: Rules = RULES, /, **inserts: bytes) -> bytes:
+def gate_in_chunks(html: bytes, sizes: list[int], rules: Rules = RULES, /, **inserts: Any) -> bytes:
     one = HtmlGate(rules, **inserts)
     out = b""
     at = turn = 0
@@ -44,7 +45,7 @@ FB = "https://connect.facebook.net/en_US/fbevents.js"
 YT = "https://www.youtube.com/embed/a"
 _YOUTUBE = "data-consentmw-service=youtube"
 #: going back, a browser fills a frame from its history by its name: so a withheld one gets a new name
-_NAMED = "name=consentmw-off-0"
+_NAMED = "name=consentmw-off-youtube-0"
 
 PLAIN = [
     (f'<script src="{FB}"></script>',
@@ -74,15 +75,21 @@ PLAIN = [
      f"<meta {_YOUTUBE} http-equiv=Refresh data-consentmw-content='0;url={YT}'>"),
     (f"<base href={YT}>", f"<base {_YOUTUBE} data-consentmw-href={YT}>"),
     (f"<style>a{{background:url({YT})}}</style>",
-     f"<style type=text/plain {_YOUTUBE}>a{{background:url({YT})}}</style>"),
+     f"<style type=text/plain {_YOUTUBE}>consentmw%{{}}a{{background:url({YT})}}</style>"),
     (f'<p style="background:url({YT})">', f'<p data-consentmw-style="background:url({YT})">'),
     (f"<a href=/x ping='/p {YT}'>", f"<a href=/x data-consentmw-ping='/p {YT}'>"),
     (f"<td background={YT}>", f"<td data-consentmw-background={YT}>"),
     ("<script>document.write(\"<img src=\\\"//www.youtube.com/a\\\">\")</script>",
      f"<script>document.write(\"<img {_YOUTUBE} data-consentmw-src=\\\"//www.youtube.com/a\\\">\")</script>"),
     ("<iframe srcdoc=\"&lt;script&gt;fbq('init')&lt;/script&gt;\">",
-     "<iframe data-consentmw-service=meta_pixel name=consentmw-off-0 "
+     "<iframe data-consentmw-service=meta_pixel name=consentmw-off-meta_pixel-0 "
      "data-consentmw-srcdoc=\"&lt;script&gt;fbq('init')&lt;/script&gt;\">"),
+    (f"<button formaction={YT}>", f"<button {_YOUTUBE} data-consentmw-formaction={YT}>"),
+    (f"<img class=lazy data-src={YT} src=/1.gif>",
+     f"<img {_YOUTUBE} class=lazy data-consentmw-data-src={YT} src=/1.gif>"),
+    (f"<source data-srcset='/a 1x, {YT} 2x'>", f"<source {_YOUTUBE} data-consentmw-data-srcset='/a 1x, {YT} 2x'>"),
+    (f"<script data-lazy-src={YT}></script>",
+     f"<script type=text/plain {_YOUTUBE} data-consentmw-data-lazy-src={YT}></script>"),
     (f"<script type=speculationrules>{{\"prefetch\":[{{\"urls\":[\"{YT}\"]}}]}}</script>",
      f"<script type=text/plain {_YOUTUBE} data-consentmw-type=speculationrules>"
      f"{{\"prefetch\":[{{\"urls\":[\"{YT}\"]}}]}}</script>"),
@@ -99,7 +106,7 @@ def test_denied_element_is_made_inert(html: str, expected: str) -> None:
     "html",
     [
         f"<a href={YT}>a video</a>",
-        f"<form action={YT}><button formaction={YT}>go</button></form>",
+        "<form action='/send'><button formaction=/other>go</button></form>",
         f"<link rel=canonical href={YT}>",
         f"<link rel='alternate' hreflang=de href={YT}>",
         f"<link itemprop=url href={YT}>",
@@ -117,6 +124,10 @@ def test_denied_element_is_made_inert(html: str, expected: str) -> None:
         f"<div data-src={YT} title={YT}>",
         "<p style='background:url(/a.jpg)'>",
         "<style>.a.b{background:url(/a.jpg)}</style>",
+        "<svg><rect fill='url(#a)' mask=url(/own.svg#m) stroke='url(https://www.example.com/a.svg#b)' /></svg>",
+        "<script type=module>import '/own.js'; import a from 'https://www.example.com/a.js'</script>",
+        '<script type=importmap>{"imports": {"a": "/own.js"}}</script>',
+        "<body onload='go(\"https://www.example.com/\")'><img src=/a onerror='this.remove()'>",
         "if (a <img && b > c) { style = 'bold' }",
         "<imgsrc=https://www.youtube.com> <scripty src=https://www.youtube.com>",
     ],
@@ -627,8 +638,8 @@ def test_nothing_denied_and_nothing_inserted_changes_nothing(html: bytes, cuts: 
 @given(soups)
 def test_edits_only_insert(html: str) -> None:
     """Taking our marks out gives back every byte; none of them holds a quote or a bracket."""
-    marks = r"(?: type=text/plain)? data-consentmw-service=[a-z_]+(?: name=consentmw-off-[0-9]+)?(?: (?=/))?"
-    marks += r"|data-consentmw-|consentmw-withheld-"
+    marks = r"(?: type=text/plain)? data-consentmw-service=[a-z_]+(?: name=consentmw-off-[a-z0-9_]+-[0-9]+)?(?: (?=/))?"
+    marks += r"|data-consentmw-|consentmw-withheld-|consentmw%\{\}"
     assert re.sub(marks, "", gate(html)) == html
 
 
@@ -683,7 +694,7 @@ def _tree(html: str) -> list[tuple[str, dict[str, str], str, str]]:
         if values.get("name", "").startswith("consentmw-off-"):
             del values["name"]
         values = {name.removeprefix("data-consentmw-"): value for name, value in values.items()}
-        found.append((str(element.tag), values, element.text or "", element.tail or ""))
+        found.append((str(element.tag), values, (element.text or "").removeprefix("consentmw%{}"), element.tail or ""))
     return found
 
 

@@ -13,10 +13,10 @@ import pytest
 from jsonschema import Draft4Validator
 from rdflib import Graph, URIRef
 
+from consentmw.identity import Party
 from consentmw.ledger import Entry, Ledger
 from consentmw.purposes import Catalogue
 from consentmw.receipts import Issuer, as_kantara, as_plain, as_records
-from consentmw.settings import Party
 from consentmw.stores.memory import MemoryStore
 
 from .asgi import App, body, cookies, header, http_scope, run, status

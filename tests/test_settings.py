@@ -51,6 +51,13 @@ DEMO = Path(__file__).parent.parent / "demo_site" / "consent.toml"
         ("templates", Path("/nowhere/at/all")),
         ("region_choices", [{"code": "Iowa", "label": "IOWA"}]),
         ("region_choices", [{"code": "US-IA", "label": ""}]),
+        ("own_hosts", ("https:",)),
+        ("own_hosts", ("*",)),
+        ("own_hosts", ("cdn.example.net/path",)),
+        ("unknown", "maybe"),
+        ("unknown", {"script": "maybe"}),
+        ("unknown", {"scripts": "allow"}),
+        ("unknown", ["allow"]),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_by_name(option: str, value: Any) -> None:
@@ -159,3 +166,12 @@ def test_nonsense_works_or_is_refused_as_a_settings_error(values: dict[str, Any]
     except SettingsError as error:
         refused.append(error)
     assert all(error.key and error.expected for error in refused)
+
+
+def test_one_word_or_some_words_say_what_becomes_of_unknown_hosts() -> None:
+    """A table names what differs from the default, a word says the same for every kind."""
+    default = Settings.of({"debug": True}).unknown
+    assert default["script"] == default["frame"] == default["pixel"] == "withhold"
+    some = Settings.of({"debug": True, "unknown": {"form": "report"}}).unknown
+    assert some == {**default, "form": "report"}
+    assert set(Settings.of({"debug": True, "unknown": "report"}).unknown.values()) == {"report"}

@@ -302,6 +302,15 @@ def test_the_tables_have_the_fields_of_the_rows(table: Table, columns: tuple[str
     assert tuple(table.c.keys()) == columns
 
 
+def test_what_was_erased_is_known_to_whoever_asks(store: Store) -> None:
+    """The relay asks before it sends, perhaps from another process."""
+    store.write({}, [event(1, "gone"), event(2, "stays")])
+    store.erase("gone")
+    store.erase("never seen")
+    asked = ("gone", "never seen", "stays", "", "x" * 10_000, "é\x00'%")
+    assert [store.erased(receipt) for receipt in asked] == [True, True, False, False, False, False]
+
+
 # -- memory -------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from ..purposes import Catalogue
+from .domains import registrable
 
 __all__ = ["expiries", "filter_set_cookie", "hide", "leftovers"]
 
@@ -95,14 +96,6 @@ def _domains(host: str) -> tuple[str, ...]:
     labels = host.split(".")
     if len(labels) < 2 or not all(labels) or not host.isascii():
         return ()
-    registrable = _suffixes().privatesuffix(host) or host
     # A host that is itself a public suffix (github.io) has no domain cookies; its own name is harmless.
-    most = len(labels) - len(registrable.split(".")) + 1
+    most = len(labels) - len((registrable(host) or host).split(".")) + 1
     return tuple(".".join(labels[i:]) for i in range(most))
-
-
-@lru_cache(maxsize=1)
-def _suffixes():  # type: ignore[no-untyped-def]  # the library is untyped, and loading it costs 20 ms: first use only
-    from publicsuffixlist import PublicSuffixList
-
-    return PublicSuffixList()

@@ -6,11 +6,21 @@ A page in one consent state must never be shown as one in another: not by a shar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 from starlette.types import Scope
 
-__all__ = ["private", "restore_etag", "state_etag", "without"]
+__all__ = ["private", "restore_etag", "rewritten", "state_etag", "without"]
+
+#: what is said about a body's bytes (RFC 9110, section 8; RFC 9530; RFC 9421; RFC 1864)
+_OF_THE_BYTES: Final = (
+    *(b"content-length", b"content-encoding", b"content-md5", b"digest", b"content-digest", b"repr-digest"),
+    *(b"unencoded-digest", b"signature", b"signature-input"),
+)
+#: one entity tag of a list; some applications leave the quotes out
+_TAG: Final = re.compile(rb'(?:W/)?"[^"]*"|[^\s,"]+')
 
 
 def private(headers: Sequence[tuple[bytes, bytes]], state: str, *, kept: bool) -> list[tuple[bytes, bytes]]:
@@ -58,7 +68,7 @@ def restore_etag(scope: Scope, state: str) -> bool:
         if name.lower() != b"if-none-match":
             kept.append((name, value))
             continue
-        tags = [tag.strip() for tag in value.split(b",")]
+        tags = _TAG.findall(value)
         ours = [tag.removeprefix(b"W/")[: -len(mark)] + b'"' for tag in tags if tag.endswith(mark)]
         others = [tag for tag in tags if b"~" not in tag]
         restored = restored or bool(ours)
@@ -73,3 +83,8 @@ def restore_etag(scope: Scope, state: str) -> bool:
 def without(headers: Sequence[tuple[bytes, bytes]], *names: bytes) -> list[tuple[bytes, bytes]]:
     """The headers without those of these names, which are in lower case."""
     return [pair for pair in headers if pair[0].lower() not in names]
+
+
+def rewritten(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers of a page whose bytes are no longer those that the application counted, packed and signed."""
+    return without(headers, *_OF_THE_BYTES)

@@ -15,6 +15,7 @@ from typing import Final
 from .loose import LooseAttributes
 from .places import Places
 from .rules import Rules
+from .unknown import Watch
 from .view import Edits, View
 from .withholding import Withheld, Withholding
 
@@ -26,7 +27,7 @@ _CHEAP: Final = 256
 _PATIENCE: Final = 16
 _HEADSTART: Final = 1_048_576
 #: what may be written unquoted into a tag without harm under any parse
-_PATH: Final = re.compile(rb"/[A-Za-z0-9._~-][A-Za-z0-9/._~-]{0,200}")
+_PATH: Final = re.compile(rb"/[A-Za-z0-9._~-][A-Za-z0-9/._~-]{0,3000}")
 
 
 class HtmlGate:
@@ -36,17 +37,32 @@ class HtmlGate:
                  "_withholding", "withheld")  # fmt: skip
 
     def __init__(
-        self, rules: Rules, *, head: bytes = b"", body: bytes = b"", foot: bytes = b"", frame: bytes = b""
+        self,
+        rules: Rules,
+        watch: Watch | None = None,
+        /,
+        *,
+        head: bytes = b"",
+        body: bytes = b"",
+        foot: bytes = b"",
+        frame: bytes = b"",
+        form: bytes = b"",
+        asks: bool = True,
     ) -> None:
-        """``frame``: the path, up to the service's key, of the page shown where a visible frame was withheld."""
+        """``watch``: the look-out for unknown hosts, None where all of them are allowed.
+
+        ``asks``: whether the page may ask a browser for client hints that are not free;
+        ``frame``: the path, up to the service's key, of the page shown where a visible frame was withheld;
+        ``form``: the same of the page that a withheld form leads to.
+        """
         self._withholding: Withholding | None = None
         self._loose: LooseAttributes | None = None
         #: what was made inert so far
         self.withheld: list[Withheld] = []
-        if not rules.empty:
-            self._withholding = Withholding(rules, frame if _PATH.fullmatch(frame) else b"")
+        if not rules.empty or watch is not None or not asks:
+            self._withholding = Withholding(rules, _plain(frame), form=_plain(form), watch=watch, asks=asks)
             self.withheld = self._withholding.found
-            self._loose = LooseAttributes(rules, self.withheld)
+            self._loose = LooseAttributes(rules, self.withheld, watch)
         self._places = Places(head, body, foot)
         self._edits = Edits()
         self._data = b""
@@ -89,7 +105,8 @@ class HtmlGate:
         view = View(data, data.lower(), self._base, final, self._before)
         cut = self._base + len(data)
         if self._withholding is not None and self._loose is not None:
-            cut = min(self._withholding.scan(view, self._edits), self._loose.scan(view, self._edits))
+            cut = self._withholding.scan(view, self._edits)
+            cut = min(cut, self._loose.scan(view, self._edits, self._withholding.drawn))
         if not self._places.done:
             cut = min(cut, self._places.scan(view, self._edits))
         out = self._edits.apply(data, self._base, cut)
@@ -98,3 +115,7 @@ class HtmlGate:
         self._data = data[sent:]
         self._base = cut
         return out
+
+
+def _plain(path: bytes) -> bytes:
+    return path if _PATH.fullmatch(path) else b""

@@ -13,7 +13,7 @@ from html import unescape
 from typing import Final
 
 from ..purposes import Catalogue
-from .urls import mentions, read_address
+from .urls import mentions, read_address, unescaped
 
 __all__ = ["Rules"]
 
@@ -22,8 +22,10 @@ _QUOTES: Final = bytes.maketrans(b'"`', b"''")
 _WHITE: Final = b" \t\n\v\f\r"
 #: what a script element in SVG leaves out of its code, where comments and elements are markup
 _MARKUP: Final = re.compile(rb"<!--.*?(?:-->|\Z)|<!\[CDATA\[|\]\]>|<[^<>]*+>", re.DOTALL)
+#: what a module asks for by its address, once white space is gone and all quotes are one
+_IMPORT: Final = re.compile(rb"(?:import|from)(?>(?:/\*.*?\*/|\()*)'([^'\n]++)'")
 #: without one of these, style text names no host; all others are relative
-_LEAVES: Final = re.compile(rb"/[\t\n\f\r]*+/|\\|&|h[\t\n\f\r]*+t[\t\n\f\r]*+t[\t\n\f\r]*+p", re.IGNORECASE)
+_LEAVES: Final = re.compile(rb"/[\t\n\f\r]*+/|\\|&|h[\t\n\f\r]*+t[\t\n\f\r]*+t[\t\n\f\r]*+p|base64", re.IGNORECASE)
 _CANDIDATES: Final = re.compile(r"[\s,]+")
 
 #: verdicts on inline code and text that are remembered, by digest; a site has a few dozen snippets
@@ -37,17 +39,26 @@ _FEW: Final = 64
 class Rules:
     """What is denied, as the gates ask it."""
 
-    __slots__ = ("_catalogue", "_denied", "_grams", "_known", "_marks", "_order", "_short")
+    __slots__ = ("_aware", "_catalogue", "_denied", "_grams", "_known", "_marks", "_order", "_short")
 
-    def __init__(self, catalogue: Catalogue, denied: frozenset[str]) -> None:
+    def __init__(self, catalogue: Catalogue, denied: frozenset[str], aware: frozenset[str] = frozenset()) -> None:
+        """``aware``: those of the denied services whose consent-aware code may load all the same."""
         self._catalogue = catalogue
         self._denied = denied & catalogue.services.keys()
+        #: their addresses: key, host as a host mark has it, and the start of the path
+        self._aware = [
+            (key, host, slash + path)
+            for key in aware
+            for mark in catalogue.services[key].cookieless
+            if mark in catalogue.services[key].hosts
+            for host, slash, path in (mark.partition("/"),)
+        ]
         self._marks = [
             (_squeezed(mark.encode()), service.key)
             for service in catalogue.services.values()
             if service.key in self._denied
             for mark in service.inline
-            if not mark.isspace()
+            if not mark.isspace() and not (service.key in aware and mark in service.cookieless)
         ]
         self._short = [mark for mark in self._marks if len(mark[0]) < _GRAM]
         self._grams: dict[int, list[tuple[bytes, str]]] = {}
@@ -97,7 +108,7 @@ class Rules:
         return self.text(raw) if _LEAVES.search(raw) else None
 
     def markup(self, raw: bytes) -> tuple[str, str] | None:
-        """The same for an attribute that holds a document (``srcdoc``): a denied host, or denied code ("")."""
+        """The same for an attribute that holds a document or code: a denied host, or denied code ("")."""
         if found := self.text(raw):
             return found
         key = self.code(unescape(raw.decode("latin-1")).encode("latin-1", "replace"))
@@ -123,8 +134,14 @@ class Rules:
         plain = _squeezed(text)
         if b"&" in text or b"<" in text:
             foreign = unescape(_MARKUP.sub(b"", text).decode("latin-1")).encode("latin-1", "replace")
-            # Two readings, one search: no mark can reach over the line end between them.
+            # All readings, one search: no mark can reach over the line end between them.
             plain += b"\n" + _squeezed(foreign)
+        if b"\\" in text:
+            plain += b"\n" + _squeezed(unescaped(text.decode("latin-1")).encode("latin-1", "replace"))
+        if b"import" in plain or b"from" in plain:
+            imported = (self.url(address) for address in _IMPORT.findall(plain))
+            if found := next((hit for hit in imported if hit), None):
+                return found[0]
         if len(self._marks) < _FEW:
             return next((key for mark, key in self._marks if mark in plain), None)
         # Four passes see every four bytes in a row as a number; only marks that hold one of them are searched.
@@ -132,8 +149,8 @@ class Rules:
         for shift in range(_GRAM):
             seen.update(memoryview(plain)[shift : len(plain) - (len(plain) - shift) % _GRAM].cast("I"))
         likely = [mark for gram in self._grams.keys() & seen for mark in self._grams[gram]]
-        found = [mark for mark in (*likely, *self._short) if mark[0] in plain]
-        return min(found, key=self._order.__getitem__)[1] if found else None
+        marks = [mark for mark in (*likely, *self._short) if mark[0] in plain]
+        return min(marks, key=self._order.__getitem__)[1] if marks else None
 
     def _mentioned(self, raw: bytes) -> tuple[str, str] | None:
         digest = blake2b(raw, digest_size=16, person=b"text").digest()
@@ -152,7 +169,13 @@ class Rules:
 
     def _key(self, host: str, path: str) -> str | None:
         service = self._catalogue.service_for_url(host, path)
-        return service.key if service is not None and service.key in self._denied else None
+        if service is None or service.key not in self._denied:
+            return None
+        for key, name, start in self._aware:
+            there = host == name.removeprefix("*.") or (name.startswith("*.") and host.endswith(name[1:]))
+            if key == service.key and there and path.startswith(start):
+                return None
+        return service.key
 
 
 def _squeezed(code: bytes) -> bytes:

@@ -13,9 +13,25 @@ Refuses to know which tags or addresses matter to anybody.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-__all__ = ["AFTER_NAME", "ATTRIBUTE", "BLANK", "COMMENT", "GAP", "REST", "TagAttribute", "attributes", "reader"]
+__all__ = [
+    "AFTER_NAME",
+    "ATTRIBUTE",
+    "BLANK",
+    "COMMENT",
+    "GAP",
+    "OFF",
+    "REST",
+    "TagAttribute",
+    "any_of",
+    "attributes",
+    "reader",
+]
+
+#: what an attribute is switched off with, before its name
+OFF: Final = b"data-consentmw-"
 
 BLANK: Final = rb"[\t\n\f\r ]*+"
 #: what may stand between two attributes
@@ -52,12 +68,21 @@ class TagAttribute(NamedTuple):
     value: bytes
 
 
-def reader(names: bytes) -> re.Pattern[bytes]:
-    """A pattern for :func:`attributes` that finds attributes of these names (alternatives, lower case)."""
-    ours = rb"(?:" + names + rb")(?=[\t\n\f\r />=])"
+def any_of(names: Iterable[bytes]) -> bytes:
+    """A pattern for one of these names, by first letter: ``re`` then sees from one byte that most are none of them."""
+    letters: dict[bytes, list[bytes]] = {}
+    for name in names:
+        letters.setdefault(name[:1], []).append(re.escape(name[1:]))
+    return rb"(?:" + b"|".join(first + rb"(?:" + b"|".join(rest) + rb")" for first, rest in letters.items()) + rb")"
+
+
+def reader(names: Iterable[bytes]) -> re.Pattern[bytes]:
+    """A pattern for :func:`attributes` that finds attributes of these names (lower case)."""
+    any_name = any_of(names)
+    ours = any_name + rb"(?=[\t\n\f\r />=])"
     other = GAP + rb"(?!" + ours + rb")" + _NAME + rb"(?:" + _EQUALS + _VALUE + rb"|" + _PLAIN + rb")"
     value = rb"""(?:"([^"]*+)"|'([^']*+)'|(?!["'])([^\t\n\f\r >]*+)(?=[\t\n\f\r >]))"""
-    named = GAP + rb"(" + names + rb")(?=[\t\n\f\r />=])(?:" + _EQUALS + value + rb"|" + _PLAIN + rb")"
+    named = GAP + rb"(" + any_name + rb")(?=[\t\n\f\r />=])(?:" + _EQUALS + value + rb"|" + _PLAIN + rb")"
     return re.compile(rb"(?>(?:" + other + rb")*)" + named)
 
 

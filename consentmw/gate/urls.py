@@ -19,7 +19,7 @@ from html import unescape
 from typing import Final
 from urllib.parse import unquote
 
-__all__ = ["Address", "mentions", "read_address"]
+__all__ = ["Address", "mentions", "read_address", "unescaped"]
 
 _EDGE: Final = "".join(map(chr, range(33)))
 _INSIDE: Final = str.maketrans("", "", "\t\n\r")
@@ -40,6 +40,10 @@ _HOST_LIKE: Final = re.compile(
 _ESCAPE: Final = re.compile(
     r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|u\{([0-9a-f]{1,6})\}|([0-9a-f]{1,6})[ \t\n\f\r]?|([^0-9a-f]))", re.IGNORECASE
 )
+
+_COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+#: base64 in a data: address that stands in a text; shorter ones hold no address
+_PACKED: Final = re.compile(r";\s*base64\s*,([A-Za-z0-9+/=\s%]{12,}+)", re.IGNORECASE)
 
 #: longest name that DNS can answer, in characters (RFC 1035 2.3.4)
 _LONGEST_HOST: Final = 255
@@ -157,12 +161,22 @@ def _decoded(body: str) -> str:
 def _readings(text: str) -> Iterator[str]:
     """The text as it stands and as HTML, CSS, JavaScript and an address would each unescape it."""
     stages = [text]
-    for undo in (unescape, unescape, _unescaped, unquote, lambda last: last.translate(_INSIDE)):
+    for undo in (unescape, unescape, _uncommented, unescaped, unquote, lambda last: last.translate(_INSIDE)):
         stages.append(undo(stages[-1]))
-    yield from dict.fromkeys(_plain(stage) for stage in stages)
+    found = dict.fromkeys(stages)
+    yield from dict.fromkeys(_plain(stage) for stage in found)
+    for packed in dict.fromkeys(match[1] for stage in found for match in _PACKED.finditer(stage)):
+        # What is in it is shorter by a quarter, so this comes to an end.
+        yield from _readings(_decoded(packed))
 
 
-def _unescaped(text: str) -> str:
+def _uncommented(text: str) -> str:
+    # In SVG a comment may stand inside the text of a style sheet or a script.
+    return _COMMENT.sub("", text) if "<!--" in text else text
+
+
+def unescaped(text: str) -> str:
+    """The text with the escapes of CSS and JavaScript undone."""
     return _ESCAPE.sub(_character, text) if "\\" in text else text
 
 

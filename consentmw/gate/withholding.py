@@ -17,11 +17,16 @@ from dataclasses import dataclass
 from html import unescape
 from typing import Final
 
+from .endings import CODE_END, reopened, swallowed
+from .forms import instead
+from .handlers import HANDLERS
+from .hints import HINTS, asking
 from .rules import Rules
-from .tags import AFTER_NAME, BLANK, COMMENT, GAP, REST, TagAttribute, attributes, reader
+from .tags import AFTER_NAME, BLANK, GAP, OFF, REST, TagAttribute, any_of, attributes, reader
+from .unknown import UNKNOWN, Watch
 from .view import Edits, View
 
-__all__ = ["DEEPEST", "LONGEST_TAG", "OFF", "Withheld", "Withholding"]
+__all__ = ["DEEPEST", "LONGEST_TAG", "Withheld", "Withholding"]
 
 #: longest tag that is held back, in bytes; a longer one goes out under another name, unjudged
 LONGEST_TAG: Final = 65_536
@@ -33,30 +38,47 @@ LONGEST_CODE: Final = 131_072
 #: name. Real pages nest two or three; without a bound, nesting would cost quadratic time.
 DEEPEST: Final = 16
 
-#: what an attribute is switched off with, before its name
-OFF: Final = b"data-consentmw-"
 _ALIAS: Final = b"consentmw-withheld-"
+#: no valid rule, so imports behind it still count once the style sheet is switched on
+STOP_IMPORTS: Final = b"consentmw%{}"
 
-_ADDRESSES: Final = rb"src|srcset|imagesrcset|href|xlink:href|data|poster|srcdoc|attributionsrc"
-_ANIMATED: Final = rb"to|from|by|values"
-_LOADS: Final = frozenset(_ADDRESSES.split(b"|"))
-_READER: Final = reader(_ADDRESSES + rb"|" + _ANIMATED + rb"|content|http-equiv|type|rel|name")
+#: the last ones are read by scripts that load what comes into view
+_ADDRESSES: Final = (
+    b"src srcset imagesrcset href xlink:href data poster srcdoc attributionsrc action formaction "
+    b"data-src data-srcset data-lazy-src"
+).split()
+_ANIMATED: Final = b"to from by values".split()
+_LOADS: Final = frozenset(_ADDRESSES) - {b"action"}
+_READ: Final = b"content http-equiv type rel name method target id sandbox".split()
+_READER: Final = reader([*_ADDRESSES, *_ANIMATED, *_READ, *HANDLERS])
+#: what says of what kind an address is; read only where somebody asks
+_SHOWN: Final = reader(b"rel as width height style hidden".split())
 
-_ADDRESS_NAME: Final = rb"(?:" + _ADDRESSES + rb")(?=[\t\n\f\r />=])"
+_ADDRESS_NAME: Final = any_of(_ADDRESSES) + rb"(?=[\t\n\f\r />=])"
+_NAME: Final = rb"[^\t\n\f\r /><][^\t\n\f\r />=<]*+"
 _SAFE_VALUE: Final = rb"""(?:"[^"<]*+"|'[^'<]*+'|[^\t\n\f\r "'><][^\t\n\f\r ><]*+(?=[\t\n\f\r >]))"""
 _NO_VALUE: Final = rb"(?=[\t\n\f\r />])(?=" + BLANK + rb"[^=])"
-#: the rest of a tag without any character that an address of another host needs, and without another tag
+#: the rest of a tag without any character that an address of another host needs, and without another tag;
+#: values that hold none of them are the most, and their names need not be known
 _HARMLESS: Final = (
-    rb"(?>(?:" + GAP + rb"(?:(?!" + _ADDRESS_NAME + rb")[^\t\n\f\r /><][^\t\n\f\r />=<]*+"
-    + rb"(?:=" + _SAFE_VALUE + rb"|" + _NO_VALUE + rb")"
-    + rb"|" + _ADDRESS_NAME + rb"""="(?>(?:[^"<:&\\/]++|/(?![\t\n\f\r /]))*)"))*)""" + GAP + rb">"
+    rb"(?>(?:" + GAP + rb"(?:" + _NAME + rb"""="[^"<:&\\/]*+(?>(?:/(?![\t\n\f\r /])[^"<:&\\/]*+)*)\""""
+    + rb"|(?!" + _ADDRESS_NAME + rb"|on[a-z])" + _NAME + rb"(?:=" + _SAFE_VALUE + rb"|" + _NO_VALUE + rb")))*)"
+    + GAP + rb">"
+)  # fmt: skip
+#: the same for a meta element: what it says is only read where it stands in for a header
+_NO_HEADER: Final = (
+    rb"(?>(?:" + GAP + rb"(?!http-equiv[\t\n\f\r />=])" + _NAME + rb"(?:=" + _SAFE_VALUE + rb"|" + _NO_VALUE + rb"))*)"
+    + GAP + rb">"
 )  # fmt: skip
 #: svg and math change how code inside them is read
 _FOREIGN: Final = frozenset({b"svg", b"math", b"/svg", b"/math"})
 _FRAMES: Final = (b"iframe", b"frame")
-_ALWAYS: Final = frozenset({b"script", b"style", b"meta", b"set", b"animate"}) | _FOREIGN
+#: an id that may stand unquoted in an address in a tag
+_PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+_ALWAYS: Final = frozenset({b"script", b"style", b"set", b"animate"}) | _FOREIGN
 _WITH_ADDRESS: Final = frozenset(
-    b"iframe frame img image input link source video audio track embed object use feimage base".split()
+    b"iframe frame img image input link source video audio track embed object use feimage base form "
+    b"button body details marquee meta".split()
 )
 
 
@@ -64,7 +86,8 @@ def _stops() -> re.Pattern[bytes]:
     """Every tag to judge. By first letter: ``re`` then sees from one byte that most tags are none of them."""
     letters: dict[bytes, list[bytes]] = {}
     for name in sorted(_ALWAYS | _WITH_ADDRESS):
-        unless = rb"" if name in _ALWAYS else rb"(?!" + _HARMLESS + rb")"
+        harmless = _NO_HEADER if name == b"meta" else _HARMLESS
+        unless = rb"" if name in _ALWAYS else rb"(?!" + harmless + rb")"
         letters.setdefault(name[:1], []).append(name[1:] + AFTER_NAME + unless)
     return re.compile(rb"<(?:" + b"|".join(k + rb"(?:" + b"|".join(v) + rb")" for k, v in letters.items()) + rb")")
 
@@ -85,23 +108,15 @@ _RUN: Final = frozenset({b"", b"module"}) | frozenset(
     b"text/javascript1.4 text/javascript1.5 text/jscript text/livescript text/x-ecmascript text/x-javascript".split()
 )
 
-_CODE_END: Final = {name: re.compile(rb"</" + name + AFTER_NAME) for name in (b"script", b"style")}
-_OPENED: Final = re.compile(rb"<!--(?:-?>)?|<!\[cdata\[")
-_COMMENT_END: Final = re.compile(rb"--!?>")
-_CDATA_END: Final = re.compile(rb"\]\]>")
-_CDATA: Final = rb"<!\[cdata\[[^\]]*+(?>(?:\](?!\]>)[^\]]*+)*)\]\]>"
-_OTHER_TAG: Final = rb"<(?!/?(?:script|style)[\t\n\f\r />])/?[a-z][^\t\n\f\r />]*+" + REST.pattern
-#: what stands before the end tag when the code is read as markup, as SVG and MathML read it
-_AS_MARKUP: Final = re.compile(
-    rb"(?>(?:[^<]++|" + COMMENT + rb"|" + _CDATA + rb"|" + _OTHER_TAG + rb"|<(?=[^a-z/!?]))*)"
-)  # fmt: skip
+#: texts of speculation rules; addresses among them are whole
+_STRING: Final = re.compile(rb'"([^"]*+)"')
 
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
     """One element, or one attribute, that was made inert."""
 
-    #: catalogue key; "" for markup too long or too deep to judge
+    #: catalogue key; "unknown" for a host that nobody named; "" for markup too long or too deep to judge
     service: str
     #: ``script``, ``inline script``, ``iframe``, ``img``, ``style attribute`` ...
     tag: str
@@ -116,8 +131,13 @@ class _Wait(Exception):
 class Withholding:
     """The search for denied elements in one response."""
 
-    def __init__(self, rules: Rules, frame: bytes = b"") -> None:
-        self._frame = frame
+    def __init__(self, rules: Rules, frame: bytes = b"", *, form: bytes = b"", watch: Watch | None = None,
+                 asks: bool = True) -> None:  # fmt: skip
+        """``frame``, ``form``: paths, up to a key, of what stands in for a frame and of where a form leads instead."""
+        self._frame, self._form = frame, form
+        self._watch, self._asks = watch, asks
+        #: whether anything may be changed: what can't be judged is only touched then
+        self._strict = not rules.empty or (watch is not None and watch.withholds)
         #: frames withheld so far
         self._frames = 0
         self.found: list[Withheld] = []
@@ -128,10 +148,14 @@ class Withholding:
         self._reach: list[int] = []
         #: open svg and math elements
         self._foreign = 0
+        #: offset of the first svg element, behind which more attributes load
+        self.drawn: int | None = None
         url, urls, text = rules.url, rules.urls, rules.text
         self._judges: dict[bytes, Callable[[bytes], tuple[str, str] | None]] = {
             b"src": url, b"href": url, b"xlink:href": url, b"data": url, b"poster": url,
-            b"srcset": urls, b"imagesrcset": urls, b"attributionsrc": urls,
+            b"action": url, b"formaction": url, b"srcset": urls, b"imagesrcset": urls, b"attributionsrc": urls,
+            b"data-src": url, b"data-lazy-src": url, b"data-srcset": urls,
+            **dict.fromkeys(HANDLERS, rules.markup),
             b"srcdoc": rules.markup, b"content": text, b"to": text, b"from": text, b"by": text, b"values": text,
         }  # fmt: skip
 
@@ -144,6 +168,8 @@ class Withholding:
             reach = self._reach
             name = low[start + 1 : at]
             if name in _FOREIGN:
+                if name == b"svg" and self.drawn is None:
+                    self.drawn = base + start
                 self._foreign += -1 if name.startswith(b"/") else 1
                 continue
             try:
@@ -177,29 +203,57 @@ class Withholding:
         hit = next((hit for a, hit in denied if a.name in deciding), None)
         off = {a.at for a, _ in denied}
         tag = name.decode()
-        if name in _CODE_END:
+        if self._watch is not None and (loading := [a for a in found if a.name in deciding and a.at not in off]):
+            shown = attributes(_SHOWN, view.low, view.data, at, end)
+            host, strange = self._watch.strangers(name, loading, shown, odd=odd)
+            off |= strange
+            # Also where a denied service has its part: what is switched on with it would bring the stranger along.
+            hit = (UNKNOWN, host) if host else hit
+        if name == b"meta" and not self._asks and (lists := asking(found)):
+            hit, off = hit or (HINTS, ""), off | lists
+        if name in CODE_END:
             if hit is None:
                 hit = self._code(view, name, end, found, odd)
                 tag = "inline script" if name == b"script" else tag
             off |= {a.at for a in found if a.name in (b"type", b"src")}
         if hit is not None:
-            key, host = hit
-            inert = b" type=text/plain" if name in _CODE_END else b""
-            inert += b" data-consentmw-service=" + key.encode()
-            if name in _FRAMES:
-                # Going back, a browser loads a frame from its history, by its name, whatever it says now:
-                # so it gets a name that no page had while the service was allowed.
-                inert += b" name=consentmw-off-%d" % self._frames
-                self._frames += 1
-                off |= {a.at for a in found if a.name == b"name"}
-            if name == b"iframe" and self._frame and self._rules.visible(key):
-                # Of two attributes of one name the first counts: the placeholder's, whatever the page says later.
-                inert += b" src=" + self._frame + key.encode()
+            inert = self._inert(name, hit[0], found, off)
             space = b" " if view.low[at] == 0x2F else b""
             edits.mark(view.base + at, inert + space)
             for offset in off:
                 edits.mark(view.base + offset, OFF)
-            self.found.append(Withheld(key, tag, host))
+            if name == b"style":
+                # Looking ahead, Chromium loads imports whatever the type says, up to whatever is none.
+                edits.mark(view.base + end, STOP_IMPORTS)
+            self.found.append(Withheld(hit[0], tag, hit[1]))
+        for a, (key, host) in denied:
+            if a.name in HANDLERS:
+                edits.mark(view.base + a.at, OFF)
+                self.found.append(Withheld(key, f"{a.name.decode()} attribute", host))
+
+    def _inert(self, name: bytes, key: str, found: list[TagAttribute], off: set[int]) -> bytes:
+        """What is written behind the tag's name; the attributes that have to give way to it join ``off``."""
+        inert = b" type=text/plain" if name in CODE_END else b""
+        inert += b" data-consentmw-service=" + key.encode()
+        if name == b"form":
+            return inert + instead(self._form, key, found, off)
+        if name in _FRAMES:
+            # Going back, a browser loads a frame from its history, by its name, whatever it says now:
+            # so it gets a name that no page had while the service was allowed, nor another service's frame.
+            inert += b" name=consentmw-off-%s-%d" % (key.encode(), self._frames)
+            self._frames += 1
+            off |= {a.at for a in found if a.name == b"name"}
+        if name == b"iframe" and self._frame and key != UNKNOWN and self._rules.visible(key):
+            # Of two attributes of one name the first counts: the placeholder's, whatever the page says later.
+            # And where on the page it is, if it has a plain name: the visitor is led back to it.
+            own = next((b"?" + a.value for a in found if a.name == b"id" and _PLAIN_ID.fullmatch(a.value)), b"")
+            inert += b" src=" + self._frame + key.encode() + own
+            # What the page forbids the service, our page needs: to send a form, and to lead the visitor on.
+            off |= {a.at for a in found if a.name == b"sandbox"}
+            if not any(a.name in (b"src", b"srcdoc") and a.at in off for a in found):
+                # A script of the page's loads it: when it is switched on, the placeholder has to go.
+                inert += b" " + OFF + b"src=about:blank"
+        return inert
 
     def _end(self, view: View, start: int, at: int) -> int:
         """Where the tag ends, or 0 when it is too long, or the response ends inside it.
@@ -220,26 +274,37 @@ class Withholding:
 
     def _code(self, view: View, name: bytes, at: int, found: list[TagAttribute], odd: bool) -> tuple[str, str] | None:
         """The denied service whose code or style sheet begins at ``at``."""
+        rules = self._rules
         if name == b"style":
-            return self._rules.style(self._content(view, name, at))
+            return None if rules.empty else rules.style(self._content(view, name, at))
         kind = next((a.value for a in found if a.name == b"type"), b"")
         kind = unescape(kind.decode("latin-1")).strip(" \t\n\f\r").lower().encode("latin-1", "replace")
         if kind == b"speculationrules":
-            return self._rules.text(self._content(view, name, at))
-        if kind not in _RUN and not odd:
+            content = self._content(view, name, at)
+            return rules.text(content) or self._speculated(content)
+        if kind == b"importmap":
+            return rules.text(self._content(view, name, at))
+        if rules.empty or (kind not in _RUN and not odd):
             return None
-        key = self._rules.code(self._content(view, name, at))
+        key = rules.code(self._content(view, name, at))
         return (key, "") if key else None
+
+    def _speculated(self, content: bytes) -> tuple[str, str] | None:
+        """An unknown host that speculation rules would load a page from."""
+        if (watch := self._watch) is None:
+            return None
+        hosts = [host for text in _STRING.findall(content) if (host := watch.withheld(("script",), text))]
+        return (UNKNOWN, hosts[0]) if hosts else None
 
     def _content(self, view: View, name: bytes, at: int) -> bytes:
         """The code of a script or style element, up to the farthest end tag that a browser may take for its end."""
         limit = at + LONGEST_CODE
         low = view.low
-        close = _CODE_END[name].search(low, at, limit)
+        close = CODE_END[name].search(low, at, limit)
         if close is None and len(low) < limit and not view.final:
             raise _Wait
         end = close.start() if close else limit
-        if close and (_reopened(low, at, end) or (self._foreign > 0 and _swallowed(low, at, end, limit))):
+        if close and (reopened(low, at, end) or (self._foreign > 0 and swallowed(low, at, end, limit))):
             # The end tag may be part of a comment, of CDATA or of a tag in SVG: the code goes on.
             if len(low) < limit and not view.final:
                 raise _Wait
@@ -248,6 +313,8 @@ class Withholding:
         return view.data[at:end]
 
     def _rename(self, here: int, name: bytes, edits: Edits) -> None:
+        if not self._strict:
+            return
         # Joined to the name, not put before it: a space could split another tag's unquoted value in two.
         edits.mark(here + 1, _ALIAS)
         self.found.append(Withheld("", name.decode(), ""))
@@ -256,8 +323,10 @@ class Withholding:
 def _deciding(name: bytes, found: list[TagAttribute], odd: bool) -> frozenset[bytes]:
     """Names of the attributes by which this tag makes a browser load something."""
     if name == b"meta":
-        refresh = any(a.name == b"http-equiv" and b"refresh" in _word(a.value) for a in found)
-        return frozenset({b"content"}) if refresh or odd else frozenset()
+        words = b" ".join(_word(a.value) for a in found if a.name == b"http-equiv")
+        return frozenset({b"content"}) if b"refresh" in words or b"delegate-ch" in words or odd else frozenset()
+    if name == b"form":
+        return frozenset({b"action"})
     if name in (b"set", b"animate"):
         return frozenset({b"to", b"from", b"by", b"values"})
     if name == b"link" and not odd:
@@ -265,24 +334,6 @@ def _deciding(name: bytes, found: list[TagAttribute], odd: bool) -> frozenset[by
         if kinds <= _NAMING:
             return frozenset()
     return _LOADS
-
-
-def _reopened(low: bytes, at: int, end: int) -> bool:
-    """Whether this code ends inside a comment or CDATA section, so that its end tag may not be one."""
-    while opened := _OPENED.search(low, at, end):
-        at = opened.end()
-        if not opened[0].endswith(b">"):
-            closed = (_CDATA_END if opened[0].endswith(b"[") else _COMMENT_END).search(low, at, end)
-            if closed is None:
-                return True
-            at = closed.end()
-    return False
-
-
-def _swallowed(low: bytes, at: int, end: int, limit: int) -> bool:
-    """Whether this code's end tag ends something else when the code is read as markup."""
-    inside = low.find(b"<", at, end) >= 0
-    return inside and (match := _AS_MARKUP.match(low, at, limit)) is not None and match.end() != end
 
 
 def _word(value: bytes) -> bytes:

@@ -18,10 +18,12 @@ from ..site import Site
 from .choosing import Choosing
 from .exchange import Exchange
 from .files import Files
+from .holding import Holding
 from .measuring import Measuring
 from .render import Renderer
 from .reports import Reports
 from .showing import Showing
+from .unsent import Unsent
 
 __all__ = ["Exchange", "Page", "Pages"]
 
@@ -51,7 +53,8 @@ class Pages:
             "receipt": _read_only(showing.receipt),
             "take": _read_only(showing.receipt_file),
             "state": _read_only(showing.state),
-            "held": _read_only(showing.held),
+            "held": Holding(site, renderer, showing.missing).held,
+            "form": Unsent(site, renderer).answer,
             "go": measuring.click_through,
             "px": measuring.pixel,
             "static": _read_only(files.static),
@@ -76,7 +79,7 @@ class Pages:
         if path.startswith(self._below):
             name, _, rest = path[len(self._below) :].partition("/")
             page = self._pages.get(name, self._missing)
-            takes_rest = name in ("go", "held", "px", "static", "take")
+            takes_rest = name in ("form", "go", "held", "px", "static", "take")
             return (page if bool(rest) == takes_rest else self._missing), rest
         if path == self._prefix:
             return self._pages[""], ""

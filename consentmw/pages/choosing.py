@@ -18,12 +18,11 @@ from ..choice import Choice, Locale
 from ..consent import Consent
 from ..decision import DENIED_BY_GPC, TIERS, Decision
 from ..errors import LedgerError
-from ..gate.google import signals
 from ..ledger import new_receipt
 from ..regions import DECLINED
 from ..site import Site
 from ..visitor import Visitor
-from .exchange import Exchange, FormError
+from .exchange import Exchange, FormError, return_to
 from .render import Renderer
 
 __all__ = ["Choosing"]
@@ -32,7 +31,6 @@ logger = logging.getLogger("consentmw")
 
 _ACTIONS: Final = ("accept", "reject", "save", "withdraw", "opt_out")
 _SURFACES: Final = ("banner", "choices", "opt_out", "placeholder")
-_MOST_RETURN: Final = 2000
 #: kinds of purpose under which rows of a visitor's own are recorded (design: the tiers)
 _MEASURED: Final = ("analytics", "advertising", "email_measurement")
 
@@ -78,15 +76,13 @@ class Choosing:
             region if region in regions else known.region,
         )
         cookie = self._cookie(visitor, site.cookie_names(visitor)[1], site.locales.write(stated))
-        await exchange.see_other(_return_to(fields, exchange.consent.url("locale") + "?saved"), [cookie])
+        back = return_to(fields.get("return", ""), exchange.consent.url("locale") + "?saved")
+        await exchange.see_other(back, [cookie])
 
     async def _form(self, exchange: Exchange) -> list[tuple[str, str]] | None:
         """The fields of an acceptable form, or None when it was refused and answered."""
         if exchange.method != "POST":
             await exchange.refuse_method("GET, HEAD, POST")
-        elif exchange.from_elsewhere():
-            # A page of another site must not be able to choose for a visitor.
-            await self._problem(exchange, 403, "This form was sent from another website, so nothing was changed.")
         else:
             try:
                 return await exchange.form()
@@ -108,14 +104,20 @@ class Choosing:
             await self._unproven(exchange, made)
             return
         decision = site.decide_with(visitor, made.choice)
+        site.relay.stop(visitor, decision)
         await self._forget(made, consent, decision)
         headers = [self._cookie(visitor, site.cookie_names(visitor)[0], site.choices.write(made.choice))]
         headers += site.expiries(visitor, decision)
         if "application/json" in visitor.accept:
-            answer = _for_script(consent.decision, decision, self._renderer.saved(decision))
-            await exchange.json(answer, extra=headers)
+            # What runs in a page can't be switched off there: then the script has to load it anew.
+            answer = {
+                **site.signals.words(decision),
+                "message": self._renderer.saved(decision),
+                "reload": bool(_running(consent.decision) - _running(decision)),
+            }
+            await exchange.json(json_module.dumps(answer).encode(), extra=headers)
         else:
-            await exchange.see_other(_return_to(fields, consent.url("choices") + "?saved"), headers)
+            await exchange.see_other(return_to(fields.get("return", ""), consent.url("choices") + "?saved"), headers)
 
     def _read_choice(self, visitor: Visitor, decision: Decision, form: list[tuple[str, str]]) -> _Made | None:
         fields = dict(form)
@@ -193,6 +195,7 @@ class Choosing:
             logger.exception("older receipts could not be looked up; the rows of the last one are deleted")
         for receipt in receipts:
             site.recorder.remove(receipt)
+            site.relay.remove(receipt)
 
     async def _unproven(self, exchange: Exchange, made: _Made) -> None:
         """The ledger is down: nothing is granted, but less than before takes effect at once."""
@@ -203,15 +206,13 @@ class Choosing:
             site, visitor = self._site, exchange.visitor
             headers.append(self._cookie(visitor, site.cookie_names(visitor)[0], site.choices.write(made.choice)))
             decision = site.decide_with(visitor, made.choice)
+            site.relay.stop(visitor, decision)
             headers += site.expiries(visitor, decision)
             await self._forget(made, exchange.consent, decision)
         await self._problem(exchange, 503, text, headers)
 
     def _cookie(self, visitor: Visitor, name: str, value: str) -> tuple[bytes, bytes]:
-        age = int(self._site.valid_for.total_seconds())
-        secure = "; Secure" if self._site.secure(visitor) else ""
-        line = f"{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
-        return (b"set-cookie", line.encode("ascii"))
+        return self._site.cookie(visitor, name, value, self._site.valid_for)
 
     async def _problem(
         self, exchange: Exchange, status: int, text: str, extra: list[tuple[bytes, bytes]] | None = None
@@ -220,21 +221,6 @@ class Choosing:
         await exchange.html(page, status=status, extra=extra or [])
 
 
-def _return_to(fields: dict[str, str], otherwise: str) -> str:
-    """The path to go back to, if it surely is a path of this site."""
-    path = fields.get("return", "")
-    plain = path.isascii() and path.isprintable() and len(path) <= _MOST_RETURN
-    # Browsers read // and /\ as the start of another host.
-    return path if plain and path.startswith("/") and path[1:2] not in ("/", "\\") else otherwise
-
-
-def _for_script(before: Decision, decision: Decision, message: str) -> bytes:
-    """What the page's script needs to switch on what was granted, without a second page load.
-
-    What already runs can't be switched off in a page: then the script has to load it anew.
-    """
-    granted = [key for key, verdict in decision.services.items() if verdict.granted]
-    reload = bool(decision.denied - before.denied)
-    return json_module.dumps(
-        {"granted": granted, "signals": signals(decision), "message": message, "reload": reload}
-    ).encode()
+def _running(decision: Decision) -> frozenset[str]:
+    """Keys of the services of which something may run in a page under this decision."""
+    return frozenset(decision.services) - decision.denied | decision.cookieless

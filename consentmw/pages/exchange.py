@@ -16,10 +16,11 @@ from starlette.types import Receive, Scope, Send
 from ..consent import Consent
 from ..visitor import Visitor
 
-__all__ = ["MAX_FORM", "Exchange", "FormError"]
+__all__ = ["MAX_FORM", "Exchange", "FormError", "return_to"]
 
-#: the largest form we read, in bytes; ours are under 1 kB
+#: the largest form we read, in bytes; ours are under 1 kB, unless the page's address is long
 MAX_FORM: Final = 16_384
+_MOST_RETURN: Final = 2000
 
 _POLICY: Final = (
     b"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -126,9 +127,22 @@ class Exchange:
                 return bytes(body)
 
     async def form(self) -> list[tuple[str, str]]:
-        """The fields of an urlencoded form. Raises FormError when it is too large, cut off or not a form."""
+        """The fields of an urlencoded form that a page of this site sent.
+
+        Raises FormError when another site's page sent it, and when it is too large, cut off or not a form.
+        """
+        if self.from_elsewhere():
+            # A page of another site must not be able to choose for a visitor.
+            raise FormError(403, "This form was sent from another website, so nothing was changed.")
         body = await self.body(MAX_FORM)
         try:
             return parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=64)
         except ValueError:
             raise FormError(400, "The form could not be read.") from None
+
+
+def return_to(path: str, otherwise: str) -> str:
+    """The path to go back to, if it surely is a path of this site."""
+    plain = path.isascii() and path.isprintable() and len(path) <= _MOST_RETURN
+    # Browsers read // and /\\ as the start of another host.
+    return path if plain and path.startswith("/") and path[1:2] not in ("/", "\\") else otherwise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json as json_module
+from collections.abc import Mapping
 from typing import Final
 
 from ..assets import STATIC
@@ -19,6 +20,10 @@ __all__ = ["Files"]
 _TYPES: Final = {".css": b"text/css; charset=utf-8", ".js": b"text/javascript; charset=utf-8", ".svg": b"image/svg+xml"}
 
 
+#: stands in a script where it is told what is true of the site: once, in a file that browsers keep, not in each page
+_FACTS: Final = b"const SITE = {};"
+
+
 class Files:
     """Answers for files under ``static/`` and for the site's GPC statement."""
 
@@ -26,9 +31,12 @@ class Files:
         self._bodies: dict[str, tuple[bytes, bytes]] = {}
         #: plain name to name with hash: ``privacy.css`` to ``privacy.1a2b3c4d.css``
         self.names: dict[str, str] = {}
+        facts = {"privacy.js": site.storage.facts, "signals.js": site.signals.facts}
         for path in sorted(STATIC.iterdir()):
             if path.suffix in _TYPES:
                 body = path.read_bytes()
+                if path.name in facts:
+                    body = body.replace(_FACTS, _FACTS[:-3] + _compact(facts[path.name]) + b";", 1)
                 name = f"{path.stem}.{hashlib.sha256(body).hexdigest()[:8]}{path.suffix}"
                 self.names[path.name] = name
                 self._bodies[name] = (_TYPES[path.suffix], body)
@@ -51,3 +59,7 @@ class Files:
         keep = (b"cache-control", b"public, max-age=86400")
         headers = [(b"content-type", b"application/json"), keep, (b"access-control-allow-origin", b"*")]
         await exchange.answer(200, self._statement, headers)
+
+
+def _compact(facts: Mapping[str, object]) -> bytes:
+    return json_module.dumps(facts, separators=(",", ":")).encode("ascii")

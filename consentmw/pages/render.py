@@ -11,15 +11,15 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
+from itsdangerous.encoding import base64_encode
 from starlette.types import Scope
 
 from ..assets import TEMPLATES
 from ..consent import Consent
-from ..decision import DENIED_BY_GPC, Decision
-from ..gate.google import needs_signals, signals
+from ..decision import DENIED_BY_GPC, Decision, showable
 from ..gate.response import Inserts
 from ..i18n import Texts
 from ..notices import to_html
@@ -41,6 +41,10 @@ _RETURN: Final = "consentmw-return-here"
 _REMEMBERED: Final = 512
 
 
+#: for the head, tags in it that a page may have already, for the start of the body around its path, for its end
+_Parts: TypeAlias = tuple[bytes, tuple[tuple[bytes, ...], ...], tuple[bytes, ...], bytes]
+
+
 class Renderer:
     """Renders every page and insert of one site."""
 
@@ -48,7 +52,7 @@ class Renderer:
         self._site = site
         self._files = files
         self._texts = Texts()
-        self._inserts: dict[tuple[str, str], tuple[bytes, tuple[bytes, ...], bytes]] = {}
+        self._inserts: dict[tuple[str, str], _Parts] = {}
 
     @cached_property
     def _environment(self) -> Environment:
@@ -67,8 +71,13 @@ class Renderer:
     # -- what goes into other pages ------------------------------------------------------------
     def inserts(self, base: str, decision: Decision, scope: Scope) -> Inserts:
         """The pieces for a document of the application: style and script, banner, links."""
-        head, banner, foot = self._parts(base, decision)
-        return Inserts(head, _return_path(scope).join(banner), foot, f"{base}/held/".encode("ascii", "replace"))
+        head, own, banner, foot = self._parts(base, decision)
+        path = _return_path(scope)
+        # The page is named in the frame's address: not every site lets its pages say where they are (Referer).
+        page = base64_encode(path) + b"/" if path else b""
+        frame, form = (f"{base}/{name}/".encode("ascii", "replace") + page for name in ("held", "form"))
+        body = escape(path, quote=True).encode("ascii").join(banner)
+        return Inserts(head, body, foot, frame=frame, own=own, form=form)
 
     def shown(self, consent: Consent, surface: str, service: str = "") -> str:
         """sha256 of what the visitor saw when choosing: the banner, the page of choices, or a frame's placeholder."""
@@ -77,12 +86,12 @@ class Renderer:
         elif surface == "opt_out":
             page = self.opt_out(consent, saved=False)
         elif surface == "placeholder" and (held := self._site.catalogue.services.get(service)) is not None:
-            page = self.held(consent, held, "")
+            page = self.held(consent, held, "/")
         else:
-            page = _RETURN.encode().join(self._parts(consent.url(), consent.decision)[1])
+            page = _RETURN.encode().join(self._parts(consent.url(), consent.decision)[2])
         return hashlib.sha256(page).hexdigest()
 
-    def _parts(self, base: str, decision: Decision) -> tuple[bytes, tuple[bytes, ...], bytes]:
+    def _parts(self, base: str, decision: Decision) -> _Parts:
         key = (base, decision.state)
         known = self._inserts.get(key)
         if known is None:
@@ -91,7 +100,7 @@ class Renderer:
             known = self._inserts[key] = self._render_parts(base, decision)
         return known
 
-    def _render_parts(self, base: str, decision: Decision) -> tuple[bytes, tuple[bytes, ...], bytes]:
+    def _render_parts(self, base: str, decision: Decision) -> _Parts:
         settings = self._site.settings
         banner = foot = ""
         if decision.ask:
@@ -103,19 +112,18 @@ class Renderer:
                 decision,
                 position=settings.banner_position,
                 defaults=bool(kinds - {"necessary", "preferences"}),
+                early=bool(decision.cookieless),
                 regions=settings.region_choices if asks_region else (),
                 return_mark=_RETURN,
             )
         if settings.footer:
             foot = self._render("foot.html", base, decision)
-        script = f'<script src="{escape(self._file(base, "privacy.js"))}" data-consentmw'
-        if needs_signals(decision, self._site.catalogue):
-            # Before any tag of Google's can read the data layer: not deferred.
-            script += f' data-signals="{escape(signals(decision))}"></script>'
-        else:
-            script += " defer></script>"
-        head = f'<link rel="stylesheet" href="{escape(self._file(base, "privacy.css"))}" data-consentmw>{script}'
-        return head.encode(), tuple(banner.encode().split(_RETURN.encode())), foot.encode()
+        keeping = self._site.storage.keeping(decision)
+        keep = "" if keeping is None else f' data-keep="{keeping}"'
+        tags, own = self._site.signals.head(decision, self._file(base, "signals.js"))
+        style = f'<link rel="stylesheet" href="{escape(self._file(base, "privacy.css"))}" data-consentmw>'
+        script = f'<script src="{escape(self._file(base, "privacy.js"))}" data-consentmw{keep} defer></script>'
+        return f"{style}{tags}{script}".encode(), own, tuple(banner.encode().split(_RETURN.encode())), foot.encode()
 
     # -- our own pages -------------------------------------------------------------------------
     def choices(self, consent: Consent, *, saved: bool) -> bytes:
@@ -187,6 +195,7 @@ class Renderer:
             base=consent.url(),
             cookie=settings.cookie_name if settings.debug else f"__Host-{settings.cookie_name}",
             valid_days=settings.valid_days,
+            advanced=settings.google_mode == "advanced",
             retention=max(settings.retention_days.values()),
             ip=translate(_IP_WORDS[settings.ip]),
             purposes=purposes,
@@ -202,7 +211,7 @@ class Renderer:
         )
 
     def held(self, consent: Consent, service: Service, return_path: str) -> bytes:
-        """What stands in a frame that was withheld: what it is, why it is off, and how to allow it."""
+        """What stands in a frame that was withheld: what it is, how to see it once, and how to allow it."""
         purposes = self._site.catalogue.purposes
         missing = [purposes[key] for key in service.purposes if not consent.allows(key)] or [
             purposes[service.purposes[0]]
@@ -212,14 +221,25 @@ class Renderer:
             "held.html",
             consent,
             service=service,
-            purpose=missing[0],
+            missing=missing,
+            once=bool(return_path) and showable(self._site.catalogue, service.key),
             granted=[*granted, *(p.key for p in missing)],
             return_path=return_path,
         )
 
+    def unsent(self, consent: Consent, service: Service | None, return_path: str) -> bytes:
+        """What a form leads to that would have brought what was typed to a service without consent.
+
+        ``service``: None when visitors can't be asked about whoever it is.
+        """
+        purposes = [] if service is None else [self._site.catalogue.purposes[key] for key in service.purposes]
+        missing = [purpose for purpose in purposes if not consent.allows(purpose.key)]
+        return self._page("unsent.html", consent, here="-", service=service, missing=missing, return_path=return_path)
+
     def receipt(self, consent: Consent, entries: Iterable[Entry]) -> bytes:
         """What the ledger holds about this browser's choices."""
-        titles = {p.key: p.title for p in self._site.catalogue.purposes.values()}
+        catalogue = self._site.catalogue
+        titles = {s.key: s.name for s in catalogue.disclosed} | {p.key: p.title for p in catalogue.purposes.values()}
         translate = self._texts.for_language(consent.language).gettext
         names = {key: translate(name) for key, name in _EVENT_NAMES.items()}
         return self._page(
@@ -276,21 +296,21 @@ class Renderer:
 
     def _regime_name(self, decision: Decision) -> str:
         texts = self._texts.for_language(decision.language)
-        return texts.gettext(_REGIME_NAMES.get(decision.regime, decision.regime))
+        return texts.gettext(_REGIME_NAMES.get("early" if decision.cookieless else decision.regime, decision.regime))
 
 
 def _locked(purpose: Mapping[str, Any], decision: Decision) -> bool:
     return decision.gpc and purpose["kind"] in DENIED_BY_GPC
 
 
-def _return_path(scope: Scope) -> bytes:
-    """The page's own path and query for the form's hidden field: escaped, ASCII, and only of a GET."""
+def _return_path(scope: Scope) -> str:
+    """The page's own path and query, by which a form leads back to it: ASCII, and only of a GET."""
     if scope["method"] not in ("GET", "HEAD"):
-        return b""
+        return ""
     path = quote(scope["path"], safe="/:@!$&'()*+,;=~-._")
     query = scope.get("query_string", b"").decode("latin-1")
     target = f"{path}?{quote(query, safe='/:@!$&()*+,;=~-._?%')}" if query else path
-    return escape(target if len(target) <= 2000 else path[:2000], quote=True).encode("ascii", "ignore")
+    return target if len(target) <= 2000 else path[:2000]
 
 
 _REGIME_NAMES: Final = {
@@ -299,6 +319,8 @@ _REGIME_NAMES: Final = {
     "opt_in_stats_exempt": "everything optional is off until you allow it, except our own anonymous statistics",
     "opt_out": "you can switch off what you do not want",
     "notice": "you are informed and can switch off what you do not want",
+    "early": "everything optional is off until you allow it, except that until you choose, Google's tags tell Google "
+    "which pages are viewed, without cookies",
 }
 
 #: where the advertising industry and the largest of its companies take an opt-out (as of 2026-11)
@@ -321,4 +343,5 @@ _EVENT_NAMES: Final = {
     "changed": "You changed your choice",
     "withdrawn": "You withdrew your consent",
     "opted out": "You opted out of sale and advertising",
+    "once": "You had this shown once, on one page",
 }

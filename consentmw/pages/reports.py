@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..decision import Decision
 from ..events import Count, template
+from ..events.hosts import OTHER, Hourly, host_word
 from ..site import Site
 from .exchange import Exchange, FormError
 
@@ -32,19 +33,14 @@ MAX_REPORT: Final = {"application/csp-report": 8_192, "application/reports+json"
 #: bodies a second over all visitors, and as many at once; more say nothing new
 _RATE: Final = 20.0
 _BURST: Final = 60.0
-#: different counters that reports may open in an hour; what comes then is counted as "(other)"
-_MOST_KEYS: Final = 500
 #: seconds in which the same report of the same visitor counts once, and how many are remembered
 _WINDOW: Final = 60.0
 _MOST_RECENT: Final = 4_096
 #: reports read of one body
 _MOST_REPORTS: Final = 50
 
-_OTHER: Final = "(other)"
 _HOUR: Final = 3600
 _NO_BODY: Final = (b"cache-control", b"no-store")
-_HOST: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63}){0,10}|\[[0-9a-f:.]{2,45}\]")
-_LONGEST_HOST: Final = 100
 #: what stands in place of an address when no host is to blame (CSP Level 3, section 2.4.2)
 _KINDS: Final = frozenset(
     {"inline", "eval", "wasm-eval", "data", "blob", "about", "trusted-types-policy", "trusted-types-sink"}
@@ -81,8 +77,7 @@ class Reports:
         self._tokens, self._filled = _BURST, clock()
         # An enforced policy refused the request; a reported one let it go: that is what the status class says.
         self._status = "4xx" if site.settings.policy == "enforce" else "2xx"
-        self._hour = 0
-        self._keys: set[_Leak] = set()
+        self._keys = Hourly()
         self._recent: set[int] = set()
         self._recent_until = 0.0
 
@@ -122,14 +117,11 @@ class Reports:
     def _count(self, exchange: Exchange, reports: list[Mapping[str, Any]]) -> None:
         visitor = exchange.visitor
         hour = int(self._site.clock().timestamp()) // _HOUR * _HOUR
-        if hour != self._hour:
-            self._hour = hour
-            self._keys.clear()
         for report in reports[:_MOST_REPORTS]:
             leak = self._read(report, visitor.host, exchange.consent.decision)
             if leak is None or not self._is_new(visitor.address, leak):
                 continue
-            route, why = self._named(leak)
+            route, why = self._named(hour, leak)
             self._site.recorder.put(Count(hour, "leak", route, self._status, visitor.bot, why=why))
 
     def _read(self, report: Mapping[str, Any], host: str, decision: Decision) -> _Leak | None:
@@ -152,8 +144,8 @@ class Reports:
                 service = found.key
         else:
             kind = blocked.partition(":")[0].lower()
-            what = kind if kind in _KINDS else _OTHER
-        return _Leak(template(unquote(page[1])), directive if directive in _DIRECTIVES else _OTHER, what, service)
+            what = kind if kind in _KINDS else OTHER
+        return _Leak(template(unquote(page[1])), directive if directive in _DIRECTIVES else OTHER, what, service)
 
     def _is_new(self, address: str, leak: _Leak) -> bool:
         """Whether this visitor did not report the same a moment ago; kept as a salted number, for a minute."""
@@ -167,12 +159,12 @@ class Reports:
         self._recent.add(mark)
         return True
 
-    def _named(self, leak: _Leak) -> tuple[str, str]:
+    def _named(self, hour: int, leak: _Leak) -> tuple[str, str]:
         """Route and reason of the counter; "(other)" for both when the hour has seen too many different ones."""
-        if leak not in self._keys:
-            if len(self._keys) >= _MOST_KEYS:
-                return _OTHER, _OTHER
-            self._keys.add(leak)
+        place = self._keys.place(hour, leak)
+        if place == "over":
+            return OTHER, OTHER
+        if place == "new":
             logger.warning("a page reached for what was not allowed: %s %s (%s) on %s", *leak[1:], leak.route)
         return leak.route, f"{leak.directive} {leak.what} {leak.service}"
 
@@ -231,5 +223,4 @@ def _split(url: str) -> tuple[str, str] | None:
         return None
     if ":" in host:
         host = f"[{host}]"
-    plain = len(host) <= _LONGEST_HOST and _HOST.fullmatch(host)
-    return (host if plain else _OTHER), parts.path or "/"
+    return host_word(host), parts.path or "/"

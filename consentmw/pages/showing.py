@@ -13,12 +13,10 @@ from typing import Any, Final
 from anyio.to_thread import run_sync
 
 from ..errors import LedgerError
-from ..gate.google import signals
 from ..ledger import Entry
 from ..purposes import Catalogue
 from ..receipts import Issuer, as_kantara, as_plain, as_records
 from ..site import Site
-from ..visitor import Visitor
 from .exchange import Exchange
 from .render import Renderer
 
@@ -98,27 +96,10 @@ class Showing:
     async def state(self, exchange: Exchange) -> None:
         """GET state: which services may run now, for scripts of the site."""
         decision = exchange.consent.decision
-        granted = [key for key, verdict in decision.services.items() if verdict.granted]
-        body = {"granted": granted, "signals": signals(decision), "ask": decision.ask, "gpc": decision.gpc}
+        body = {**self._site.signals.words(decision), "ask": decision.ask, "gpc": decision.gpc}
         await exchange.json(json_module.dumps(body).encode())
-
-    async def held(self, exchange: Exchange) -> None:
-        """GET held/<service>: what stands in a frame of a service that may not run."""
-        service = self._site.catalogue.services.get(exchange.rest)
-        if service is None or not service.disclosed:
-            await self.missing(exchange)
-            return
-        # The page around the frame is the referrer, as browsers tell pages of one site to each other.
-        await exchange.html(self._renderer.held(exchange.consent, service, _own_path(exchange.visitor)))
 
     async def missing(self, exchange: Exchange) -> None:
         """Whatever else stands under the prefix: there is no such page."""
         page = self._renderer.problem(exchange.consent, "There is no such page here.")
         await exchange.html(page, status=404)
-
-
-def _own_path(visitor: Visitor) -> str:
-    """Path and query of the referring page if it is of this site, else ""."""
-    _, _, rest = visitor.referrer.partition("//")
-    authority, slash, path = rest.partition("#")[0].partition("/")
-    return slash + path if authority.lower() == visitor.authority.lower() else ""

@@ -38,10 +38,11 @@ class Entry:
     receipt: str
     #: ISO 8601, UTC
     at: str
-    #: given, refused, changed, withdrawn, override, disclosure ...
+    #: given, refused, changed, withdrawn, once, override, disclosure ...
     event: str
     #: where and how: ``banner:accept``, ``choices:save``
     method: str
+    #: keys of purposes; of an event ``once`` that of the service that was shown
     granted: tuple[str, ...]
     refused: tuple[str, ...]
     regime: str
@@ -85,6 +86,9 @@ class EventStore(Protocol):
 
     def erase(self, receipt: str) -> int:
         """Delete the rows of a receipt, now and for ever; the number of rows. The counters stay."""
+
+    def erased(self, receipt: str) -> bool:
+        """Whether the rows of a receipt were erased, by this process or another."""
 
     def purge(self, now: int, limit: int = 10_000) -> int:
         """Delete up to ``limit`` rows whose time is over at ``now`` (seconds since 1970); the number of rows."""

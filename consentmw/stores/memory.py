@@ -50,6 +50,10 @@ class MemoryStore:
                     del self._erased[next(iter(self._erased))]
             return self._forget([event.id for event in self._events.values() if receipt and event.receipt == receipt])
 
+    def erased(self, receipt: str) -> bool:
+        with self._lock:
+            return receipt in self._erased
+
     def purge(self, now: int, limit: int = 10_000) -> int:
         with self._lock:
             return self._forget([event.id for event in self._events.values() if event.expires <= now][:limit])

@@ -40,6 +40,7 @@ _ENTRIES: Final = text(f"SELECT {_COLUMNS} FROM ledger WHERE receipt = :receipt 
 # With the condition of the index, so that it is used.
 _ABOUT: Final = text(f"SELECT {_COLUMNS} FROM ledger WHERE subject = :subject AND subject <> '' ORDER BY seq")  # noqa: S608
 _PAGE: Final = text(f"SELECT {_COLUMNS} FROM ledger WHERE seq > :after ORDER BY seq LIMIT 500")  # noqa: S608
+_GONE: Final = text("SELECT receipt FROM erased WHERE receipt = :receipt")
 _GET: Final = text("SELECT value FROM meta WHERE key = :key")
 _SET: Final = text(
     "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -161,6 +162,12 @@ class SqlStore(ABC):
             connection.execute(_APPEND, pack(entry))
             connection.execute(_SET, {"key": "ledger", "value": f"{entry.seq} {entry.hash}"})
         return entry
+
+    def erased(self, receipt: str) -> bool:
+        if "\0" in receipt:
+            return False
+        with self._reading() as connection:
+            return connection.execute(_GONE, {"receipt": receipt}).first() is not None
 
     def entries(self, receipt: str) -> list[Entry]:
         if "\0" in receipt:

@@ -5,6 +5,7 @@
   if (!fbq || fbq.callMethod) return;
   var pixels = [];
   var revoked = false;
+  var limited = "";
 
   function browserId() {
     var found = /(?:^|; )_fbp=([^;]+)/.exec(document.cookie);
@@ -18,6 +19,7 @@
     if (revoked) return;
     pixels.forEach(function (pixel) {
       var query = new URLSearchParams({ id: pixel, ev: String(name), dl: location.href, rl: document.referrer, fbp: browserId() });
+      if (limited) query.set("dpo", limited);
       new Image().src = "https://www.facebook.com/tr/?" + query;
     });
   }
@@ -25,6 +27,7 @@
   fbq.callMethod = function (command, value) {
     if (command === "init") pixels.push(String(value));
     else if (command === "consent") revoked = value === "revoke";
+    else if (command === "dataProcessingOptions") limited = [].concat(value).join(",");
     else if (command === "track" || command === "trackCustom") track(value);
   };
   (fbq.queue || []).splice(0).forEach(function (call) { fbq.callMethod.apply(fbq, call); });

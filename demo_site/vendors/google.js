@@ -20,6 +20,7 @@
   var holdUntil = 0;
   var configured = {};
   var hits = 0;
+  var blocked = [];
 
   function granted(signal) {
     var value = consent.byUpdate[signal] || consent.byDefault[signal];
@@ -119,6 +120,8 @@
 
   var commands = {
     consent: function (kind, values) {
+      // A default for some regions only: this stand-in finds every visitor in Iowa.
+      if (values && values.region && !values.region.some(function (code) { return code === "US" || code === "US-IA"; })) return;
       Object.keys(values || {}).forEach(function (signal) {
         if (values[signal] === "granted" || values[signal] === "denied") {
           (kind === "update" ? consent.byUpdate : consent.byDefault)[signal] = values[signal];
@@ -152,6 +155,7 @@
   };
 
   function run(entry) {
+    if (entry && entry["gtm.blocklist"]) blocked = entry["gtm.blocklist"];
     if (Object.prototype.toString.call(entry) !== "[object Arguments]" || typeof commands[entry[0]] !== "function") return;
     if (entry[0] !== "consent" && Date.now() < holdUntil) {
       waiting.push(entry);
@@ -166,9 +170,14 @@
     waiting.splice(0).forEach(run);
   }
 
-  // A container fires the analytics tag that somebody configured in it; here always the same one.
+  // A container fires the analytics tag that somebody configured in it; here always the same one. One whose id
+  // ends in HTML holds a tag of "custom HTML" as well, which loads another company's pixel and asks for no consent.
   function add(id) {
-    if (/^GTM-/.test(id)) setTimeout(function () { collect("G-" + id.slice(4) + "T", "page_view", { gtm: id }); }, 0);
+    if (!/^GTM-/.test(id)) return;
+    setTimeout(function () {
+      collect("G-" + id.slice(4) + "T", "page_view", { gtm: id });
+      if (/HTML$/.test(id) && blocked.indexOf("customScripts") < 0) image("https://px.ads.linkedin.com/collect?gtm=" + id);
+    }, 0);
   }
 
   window.google_tag_manager = { standin: { add: add } };

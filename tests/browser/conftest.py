@@ -13,7 +13,7 @@ from .visitor import Visitor
 
 Visit = Callable[..., Visitor]
 
-_SWITCHES = (
+SWITCHES = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -38,7 +38,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 def browser(chromium_path: str, demo: Demo) -> Iterator[Browser]:
     """A Chromium in which every other host is the stand-in."""
     with sync_playwright() as playwright:
-        switches = [*_SWITCHES, f"--host-resolver-rules={demo.resolver_rules}"]
+        switches = [*SWITCHES, f"--host-resolver-rules={demo.resolver_rules}"]
         chromium = playwright.chromium.launch(executable_path=chromium_path, args=switches)
         yield chromium
         chromium.close()

@@ -69,10 +69,14 @@ class Demo:
 
     def received(self) -> list[dict[str, Any]]:
         """What pages made the browser ask third parties for, newest first."""
+        # What Chromium asks for on its own has no page behind it.
+        return [row for row in self.everything() if row["site"] not in ("", "none")]
+
+    def everything(self) -> list[dict[str, Any]]:
+        """What third parties were asked for by anybody, newest first."""
         with urlopen(f"{self.url}/qa.json", timeout=PATIENCE) as answer:
             found: list[dict[str, Any]] = json.load(answer)["third_parties"]["requests"]
-        # What Chromium asks for on its own has no page behind it.
-        return [row for row in found if row["site"] not in ("", "none")]
+        return found
 
     def clear(self) -> None:
         """Let the stand-in forget."""
