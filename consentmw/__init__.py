@@ -4,13 +4,14 @@ The rooms, in the order a request passes them:
 
 - ``middleware`` composes all others: request → who is asking → what may run → what the response
   may carry → what may be recorded → what is proven
-- who is asking: ``visitor``, ``proxies``, ``regions``, ``i18n``
+- who is asking: ``visitor``, ``proxies``, ``whereabouts``, ``regions``, ``i18n``
 - what may run: ``purposes``, ``choice``, ``decision``; ``consent`` is what a host application holds;
   ``gpp`` words the decision for vendors
 - what the response may carry: ``gate``, ``pages``, ``notices``
 - what may be recorded: ``events``, ``tokens``, ``recorder``, ``relay``, ``stores``
-- what is proven: ``ledger``
-- around them: ``settings`` (every option), ``site`` (the options, compiled), ``errors``, ``cli``
+- what is proven: ``ledger``, ``receipts``, ``authorizations``
+- around them: ``settings`` (every option), ``lawful`` (what laws say of them), ``site`` (the options,
+  compiled), ``errors``, ``cli``
 """
 
 from .consent import Consent

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,14 @@ class Server:
     def end(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT: an orderly end without waiting for clients. SIGKILL: none at all."""
         if self._server is not None:
+            serving = _children(self._server.pid) if how is signal.SIGKILL else []
             self._server.send_signal(how)
             self._server.wait(PATIENCE)
             self._server = None
+            for process in serving:
+                # They notice only after a while that they are alone, and serve until then.
+                with suppress(ProcessLookupError):
+                    os.kill(process, how)
 
     def freeze(self, process: int, *, frozen: bool) -> None:
         """Stop one of the server's processes in its tracks, or let it go on."""
@@ -106,3 +112,14 @@ class Server:
         """End it and leave nothing behind."""
         self.end()
         shutil.rmtree(self.folder)
+
+
+def _children(parent: int) -> list[int]:
+    """The processes that a process started and that still run."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # After the name, which may hold anything and ends with the last bracket: state, parent.
+            if int(entry.read_text("utf-8").rpartition(")")[2].split()[1]) == parent:
+                found.append(int(entry.parent.name))
+    return found
