@@ -7,7 +7,7 @@ the response says what was withheld from it. Refuses to change a decision.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .decision import Decision
 
@@ -17,7 +17,25 @@ if TYPE_CHECKING:
     from .tokens import Tokens
     from .visitor import Visitor
 
-__all__ = ["Consent"]
+__all__ = ["Consent", "Noted"]
+
+#: elements noted of one response; a page may hold millions
+_MOST_NOTED: Final = 1_000
+
+
+class Noted(list["Withheld"]):
+    """What was withheld from a response: the first thousand, and the number of those that followed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = 0
+
+    def append(self, one: Withheld, /) -> None:
+        """Note one, or count it."""
+        if len(self) < _MOST_NOTED:
+            super().append(one)
+        else:
+            self.more += 1
 
 
 class Consent:
@@ -29,7 +47,7 @@ class Consent:
         #: everything that was decided, with reasons
         self.decision = decision
         #: the elements that were made inert in this response; filled while the page streams out
-        self.withheld: list[Withheld] = []
+        self.withheld = Noted()
         #: names of the application's cookies that were not set, for want of consent
         self.dropped_cookies: list[str] = []
         self._base = base

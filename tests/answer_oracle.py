@@ -72,7 +72,9 @@ def reaches(messages: Sequence[Message], encoding: str) -> list[str]:
                 found.append(f"link: {target}{rest}")
     if any(_SEAL in policy for policy in values(messages, "content-security-policy")):
         return found
-    text = body(messages).decode(encoding, "replace")
+    page = body(messages)
+    # The mark of UTF-8 is stronger than anything that a header says (Encoding Standard, section 6).
+    text = page.decode("utf-8" if page.startswith(b"\xef\xbb\xbf") else encoding, "replace")
     # Whoever takes the page for ISO-2022-JP does not see its escape sequences.
     for reading in dict.fromkeys((text, re.sub(r"\x1b[$(][@BIJ]", "", text))):
         found += loads(reading)

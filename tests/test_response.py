@@ -77,9 +77,10 @@ async def test_a_compressed_page_that_is_damaged_later_on_ends_there() -> None:
 @pytest.mark.parametrize(
     ("kind", "start"),
     [
-        ("text/html; charset=UTF-16", b"<\0h\0"),
-        ("text/html", b"\xff\xfe<\0h\0"),
-        ("text/html", b"\xfe\xff\0<"),
+        ("text/html, text/html; charset=utf-16", b"<\0h\0"),
+        ("text/html; charset=utf-16; charset=utf-8", b"<\0h\0"),
+        ("text/html; charset=utf-32", b"<\0\0\0"),
+        ("text/html; charset=gbk", b"<\0"),
         ("text/html; charset=iso-2022-jp", b"<h"),
         ("text/html; charset=csISO2022JP", b"<h"),
         ("text/html", b"<scr\x1b(Bipt>"),
@@ -92,6 +93,15 @@ async def test_text_in_an_encoding_we_cannot_scan_is_sealed_and_untouched(kind: 
     sent = await run(mounted(App(*given_messages)), http_scope())
     assert header(sent, "content-security-policy") == SEALED
     assert body(sent) == start + PAGE
+
+
+async def test_what_is_noted_of_a_page_is_bounded() -> None:
+    """Millions of tags are withheld like one; the host application is told of the first thousand, and how many more."""
+    app = App(*html(b"<img src=https://i.ytimg.com/x>" * 1_003))
+    sent = await run(mounted(app), http_scope())
+    assert body(sent).count(b"data-consentmw-src=") == 1_003
+    withheld = app.scope["consent"].withheld
+    assert (len(withheld), withheld.more) == (1_000, 3)
 
 
 async def test_a_page_under_a_seal_keeps_the_sites_own_policy_too() -> None:
@@ -264,8 +274,8 @@ async def whole_and_in_bytes(page: bytes, headers: Sequence[Header]) -> list[lis
 @pytest.mark.parametrize(
     ("headers", "page"),
     [
-        ([("content-type", "text/html")], b"\xff\xfe<\0"),
-        ([("content-type", "text/html"), ("content-encoding", "gzip")], gzip.compress(b"\xff\xfe<\0")),
+        ([("content-type", "text/html, text/html")], b"\xff\xfe<\0"),
+        ([("content-type", "text/html, text/html"), ("content-encoding", "gzip")], gzip.compress(b"\xff\xfe<\0")),
         ([("content-type", "text/html"), ("content-encoding", "br")], b"\x1b\x05"),
         ([("content-type", "text/html"), ("content-encoding", "gzip, gzip")], gzip.compress(gzip.compress(PAGE))),
         ([("content-type", "text/html"), ("content-encoding", "br"), ("content-encoding", "gzip")], b"x"),

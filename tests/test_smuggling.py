@@ -26,7 +26,7 @@ BEYOND_THE_JUDGE = {
 #: what the judge takes for live and no browser does: what only older ones read, or what they show as text
 ONLY_LOOKS_LIVE = {"el-attributionsrc-a", "type-mhtml", "enc-ebcdic"}
 #: how many rows build their address at run time or wait for a click, and how many are pages no rewriter may touch
-POLICY_ONLY, GAPS = 8, 4
+POLICY_ONLY, GAPS = 8, 2
 
 
 def test_the_set_is_large_and_each_row_says_where_it_is_from() -> None:

@@ -87,13 +87,24 @@ def packed(parts: Iterable[bytes]) -> Iterator[bytes]:
     yield packer.flush()
 
 
-@pytest.mark.parametrize("coding", ["", "gzip"])
-async def test_a_page_of_50_mb_takes_no_more_memory_than_one_of_2(coding: str) -> None:
-    headers: list[Header] = [("content-type", "text/html; charset=utf-8")]
+def wide(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """The same in UTF-16, with each letter at a chunk's end cut in two."""
+    held = b""
+    for part in parts:
+        data = held + part.decode().encode("utf-16-le")
+        yield data[:-1]
+        held = data[-1:]
+    yield held
+
+
+@pytest.mark.parametrize(("coding", "charset"), [("", "utf-8"), ("gzip", "utf-8"), ("", "utf-16")])
+async def test_a_page_of_50_mb_takes_no_more_memory_than_one_of_2(coding: str, charset: str) -> None:
+    headers: list[Header] = [("content-type", f"text/html; charset={charset}")]
     headers += [("content-encoding", coding)] if coding else []
     most = []
     for size in (2 * MB, 50 * MB):
         parts = packed(page(size)) if coding else page(size)
+        parts = wide(parts) if charset == "utf-16" else parts
         came, memory, off = await passed(Endless(parts, *headers))
         assert came > size, "something of the page is missing"
         assert off > size // 100_000, "tags of a denied service are live"

@@ -11,6 +11,7 @@ from typing import Final
 
 from .blunt import Blunt
 from .html import HtmlGate
+from .wide import Recoder
 
 __all__ = ["PageBody"]
 
@@ -23,15 +24,16 @@ _SUBSTITUTE: Final = b"\x1a"
 class PageBody:
     """What a gate makes of one page. When the gate fails later on, the rest goes out without loading tags."""
 
-    __slots__ = ("_begun", "_gate", "_told")
+    __slots__ = ("_begun", "_gate", "_recoder", "_told")
 
-    def __init__(self, gate: HtmlGate, *, told: bool) -> None:
-        """``told``: whether the page's encoding is known to browsers before they read it.
+    def __init__(self, gate: HtmlGate, *, told: bool, recoder: Recoder | None = None) -> None:
+        """``recoder``: what turns a page into UTF-8 first; ``told``: whether browsers know the encoding beforehand.
 
         Where it is not, no escape character is let through: browsers guess ISO-2022-JP by them, in
         which the bytes mean something else. In any encoding of ASCII's family they mean nothing.
         """
         self._gate: HtmlGate | Blunt = gate
+        self._recoder = recoder
         self._told = told
         self._begun = False
 
@@ -51,6 +53,8 @@ class PageBody:
         if not self._told and b"\x1b" in piece:
             piece = piece.replace(b"\x1b", _SUBSTITUTE)
         try:
+            if self._recoder is not None:
+                piece = self._recoder.feed(piece, last)
             out = self._gate.feed(piece)
             out = out + self._gate.close() if last else out
         except Exception:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ..consent import Noted
 from .loose import LooseAttributes
 from .places import Places
 from .rules import Rules
@@ -58,7 +59,7 @@ class HtmlGate:
         self._withholding: Withholding | None = None
         self._loose: LooseAttributes | None = None
         #: what was made inert so far
-        self.withheld: list[Withheld] = []
+        self.withheld = Noted()
         if not rules.empty or watch is not None or not asks:
             self._withholding = Withholding(rules, _plain(frame), form=_plain(form), watch=watch, asks=asks)
             self.withheld = self._withholding.found

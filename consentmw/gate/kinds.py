@@ -13,6 +13,8 @@ from typing import Final
 
 from starlette.types import Message
 
+from . import wide
+
 __all__ = [
     "DOCUMENT",
     "HTML",
@@ -48,13 +50,9 @@ _LABELLED: Final = re.compile(
     rb"(?:utf-?8|us-ascii|ascii|latin1|iso-8859-(?:[1-9]|1[013-6])|windows-(?:125[0-8]|874))\1[ \t]*;?\s*",
     re.IGNORECASE,
 )
-#: labels of encodings that the scanner can't read
+#: what stands in labels of encodings that the scanner can't read
 _UNREADABLE: Final = (b"utf-16", b"utf-32", b"ucs-2", b"unicode", b"iso-2022", b"iso2022", b"hz-gb", b"utf16")
-#: how UTF-16 begins: with a byte order mark, or with a tag
-_WIDE: Final = (b"\xfe\xff", b"\xff\xfe", b"\x00<", b"<\x00")
 
-#: bytes that are enough to know a byte order mark
-_ENOUGH: Final = 2
 #: how far browsers look (MIME Sniffing, section 5.2)
 _SNIFFED: Final = 1445
 _WHITE: Final = b"\t\n\f\r "
@@ -104,18 +102,18 @@ def labelled(headers: Sequence[tuple[bytes, bytes]]) -> bool:
 def readable(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Whether the scanner can read a page with such a type."""
     types = b",".join(value for name, value in headers if name.lower() == b"content-type").lower()
-    return _XHTML not in types and not any(label in types for label in _UNREADABLE)
+    if _XHTML in types:
+        return False
+    return not any(label in types for label in _UNREADABLE) or wide.labelled(headers)
 
 
-def legible(first: bytes, last: bool, *, told: bool) -> bool | None:
-    """Whether the scanner can read a page that begins like this; None: it takes more bytes.
+def legible(first: bytes, *, told: bool) -> bool:
+    """Whether the scanner can read a page that begins like this.
 
     ``told``: whether its encoding is known. If it is not, a browser may take escape sequences for
     ISO-2022-JP, in which they vanish: ``<scr``, an escape and ``ipt`` are then a script.
     """
-    if len(first) < _ENOUGH and not last:
-        return None
-    return not first.startswith(_WIDE) and (told or b"\x1b" not in first or not _SHIFT.search(first))
+    return told or b"\x1b" not in first or not _SHIFT.search(first)
 
 
 #: what switches between the character sets of ISO-2022-JP (Encoding Standard, section 12.2.1)

@@ -13,6 +13,7 @@ from .body import PageBody
 from .html import HtmlGate
 from .inflate import Inflater
 from .kinds import HTML, coding, labelled, legible, readable, sniffed
+from .wide import UTF8_MARK, VAGUE, Recoder, codec
 
 __all__ = ["UNREADABLE", "Opening", "opens"]
 
@@ -20,7 +21,6 @@ __all__ = ["UNREADABLE", "Opening", "opens"]
 UNREADABLE: Final = "unreadable"
 #: bytes, as they came, that are held while they tell nothing: a compressed page may begin with a long file name
 _MOST_HELD: Final = 65_536
-_UTF8: Final = b"\xef\xbb\xbf"
 
 
 def opens(headers: Sequence[tuple[bytes, bytes]]) -> bool:
@@ -32,13 +32,15 @@ def opens(headers: Sequence[tuple[bytes, bytes]]) -> bool:
 class Opening:
     """Takes in the body of one response, for which :func:`opens` holds."""
 
-    __slots__ = ("_came", "_inflater", "_told", "_untyped", "first")
+    __slots__ = ("_came", "_codec", "_headers", "_inflater", "_told", "_untyped", "first")
 
     def __init__(self, headers: Sequence[tuple[bytes, bytes]], *, untyped: bool) -> None:
         """``untyped``: whether no type was told, so that browsers look at these bytes, too."""
         applied = coding(headers)
         self._inflater = Inflater(applied) if applied else None
+        self._headers = headers
         self._told = labelled(headers)
+        self._codec = ""
         self._untyped = untyped
         self._came = 0
         #: what has been seen of the body so far, unpacked
@@ -64,12 +66,25 @@ class Opening:
     def _kind(self, *, last: bool) -> str | None:
         if self._untyped and (found := sniffed(self.first, last)) != HTML:
             return found
-        self._told = self._told or self.first.startswith(_UTF8)
-        if (clear := legible(self.first, last, told=self._told)) is None:
+        if (found := codec(self.first, last, self._headers, told=self._told)) is None:
             return None
-        return HTML if clear else UNREADABLE
+        if found == VAGUE:
+            return UNREADABLE
+        self._codec = found
+        self._told = self._told or found != "" or self.first.startswith(UTF8_MARK)
+        return HTML if legible(self.first, told=self._told) else UNREADABLE
+
+    @property
+    def recodes(self) -> bool:
+        """Whether the page goes out in another encoding than it came in: in UTF-8."""
+        return self._codec != ""
+
+    @property
+    def start(self) -> bytes:
+        """What has been seen of the page, as the gate will see it."""
+        return Recoder(self._codec).feed(self.first, last=False) if self._codec else self.first
 
     def page(self, gate: HtmlGate, pieces: Iterator[bytes], last: bool) -> tuple[PageBody, Iterator[bytes]]:
         """The page behind a gate, and what can be sent of it: of what was seen, and of the pieces that are left."""
-        body = PageBody(gate, told=self._told)
+        body = PageBody(gate, told=self._told, recoder=Recoder(self._codec) if self._codec else None)
         return body, body.feed(chain((self.first,), pieces), last)

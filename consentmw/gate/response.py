@@ -31,6 +31,7 @@ from .links import filter_early_hint
 from .opening import UNREADABLE, Opening, opens
 from .outgoing import JUDGED, HeaderGate
 from .unknown import Watch
+from .wide import labelled, relabelled
 
 __all__ = ["GatedResponse", "Inserts"]
 
@@ -206,8 +207,10 @@ class GatedResponse:
             return rewritten(headers)
         if kinds.untouchable(message, headers) or not opens(headers):
             return self._sealed(headers)
+        if not self._head:
+            return None
         # A GET would carry another length; HEAD may leave it out (RFC 9110 9.3.2).
-        return rewritten(headers) if self._head else None
+        return relabelled(rewritten(headers)) if labelled(headers) else rewritten(headers)
 
     def _sealed(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Headers for HTML that we do not rewrite: a second policy, under which no other host is reached."""
@@ -261,7 +264,7 @@ class GatedResponse:
             await self._forward({**held, "headers": self._sealed(headers)})
             return
         self._held = None
-        headers = rewritten(headers)
+        headers = relabelled(rewritten(headers)) if opening.recodes else rewritten(headers)
         # Two pieces tell whether the first one is the whole page; a stream goes out without a length.
         ready = list(islice(out, 2))
         if last and len(ready) == 1:
@@ -274,7 +277,7 @@ class GatedResponse:
     ) -> Iterator[bytes] | None:
         """What can be sent of a page that begins like this; None when rewriting it fails."""
         try:
-            self._page, out = opening.page(self._gate(headers, opening.first), pieces, last)
+            self._page, out = opening.page(self._gate(headers, opening.start), pieces, last)
             # While nothing was sent, an error costs nothing but our markup.
             first = next(out)
         except Exception:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from html import unescape
 from typing import Final
 
+from ..consent import Noted
 from .endings import CODE_END, reopened, swallowed
 from .forms import instead
 from .handlers import HANDLERS
@@ -140,7 +141,7 @@ class Withholding:
         self._strict = not rules.empty or (watch is not None and watch.withholds)
         #: frames withheld so far
         self._frames = 0
-        self.found: list[Withheld] = []
+        self.found = Noted()
         self._rules = rules
         #: offset of the first byte that was not searched
         self._next = 0
