@@ -12,11 +12,12 @@ import secrets
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from . import content
@@ -27,6 +28,7 @@ __all__ = ["ROUTES", "broken", "missing"]
 _ACCOUNT: Final = re.compile(r"[0-9]{10}")
 #: where signing in may lead; names, so that no address from outside is ever followed
 _BEHIND_LOGIN: Final = ("bill", "usage")
+_MARK: Final = Path(__file__).parent / "static" / "mark.svg"
 #: the longest text a form field may hold, in characters
 _LONGEST: Final = 2000
 
@@ -225,6 +227,11 @@ async def email(request: Request) -> Response:
     )
 
 
+async def icon(_: Request) -> Response:
+    """The mark, for pages that name no icon: those of consentmw, and files opened by themselves."""
+    return FileResponse(_MARK)
+
+
 async def missing(request: Request, _: Exception) -> Response:
     """A page that does not exist."""
     return render(request, "message.html", status=404, kind="missing")
@@ -251,4 +258,5 @@ ROUTES: Final = [
     Route("/news/{key}", story),
     Route("/contact", contact, methods=["GET", "POST"]),
     Route("/email", email),
+    Route("/favicon.ico", icon),
 ]

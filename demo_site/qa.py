@@ -25,8 +25,10 @@ from .view import render, url
 
 __all__ = ["ROUTES", "Panel", "SignalSwitch"]
 
-#: rows of each kind that the panel shows
+#: events that the panel shows
 _ROWS: Final = 30
+#: counters that it shows; they come sorted by kind, so a short list would hide the last kinds
+_COUNTERS: Final = 500
 #: the fields of rows that hold seconds since 1970
 _TIMES: Final = ("hour", "at", "expires")
 #: the cookie by which a browser without Global Privacy Control can play one that has it
@@ -95,7 +97,7 @@ class Panel:
         try:
             guarded.recorder.flush(timeout=2.0)
             store = guarded.recorder.store
-            rows["counters"] = [_plain(row) for row in store.counts(limit=_ROWS)]
+            rows["counters"] = [_plain(row) for row in store.counts(limit=_COUNTERS)]
             if receipt:
                 rows["events"] = [_plain(row) for row in store.events(receipt=receipt, limit=_ROWS)]
                 rows["ledger"] = [_plain(row) for row in guarded.site.ledger.entries(receipt)]
