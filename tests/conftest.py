@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from consentmw.recorder import _living
+
 from .postgres import Server
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +39,15 @@ def _no_leaking_options() -> Iterator[None]:
     for name in left:
         del os.environ[name]
     assert not left, f"left in the environment: {left}; set it through monkeypatch"
+
+
+@pytest.fixture(autouse=True)
+def _no_recorders_left() -> Iterator[None]:
+    """Each site that recorded has a thread; thousands of them, left over, would slow every later test down."""
+    before = set(_living)
+    yield
+    for recorder in set(_living) - before:
+        recorder.close(1.0)
 
 
 @pytest.fixture(scope="session")
