@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio.to_thread import run_sync
 
@@ -253,6 +253,22 @@ class Site:
             law_until=self.regions.until(region, now),
             advanced=settings.google_mode == "advanced",
         )
+
+    async def prove(self, decision: Decision, **row: Any) -> None:
+        """Add a row about this visitor to the ledger, and wait until it is durable; for ``row`` see Ledger.append.
+
+        Raises LedgerError: then there is no proof, and nothing may be granted.
+        """
+        known: dict[str, Any] = {
+            "regime": decision.regime,
+            "region": decision.region,
+            "region_source": decision.region_source,
+            "language": decision.language,
+            "gpc": decision.gpc,
+            "notice": decision.notice,
+            "fingerprint": self.catalogue.fingerprint,
+        }
+        await run_sync(partial(self.ledger.append, **known, **row))
 
     async def close(self) -> None:
         """Write what is queued and close the stores; for an orderly shutdown."""

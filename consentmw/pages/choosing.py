@@ -151,31 +151,20 @@ class Choosing:
     async def _prove(self, made: _Made, consent: Consent, fields: dict[str, str]) -> None:
         """Write the ledger row and wait until it is durable. Raises LedgerError."""
         site = self._site
-        decision = consent.decision
         optional = {p.key for p in site.catalogue.purposes.values() if p.optional}
         shown = self._renderer.shown(consent, fields.get("surface", ""), fields.get("service", ""))
-
-        def append() -> None:
-            site.ledger.append(
-                receipt=made.choice.receipt,
-                at=made.choice.at,
-                event=made.event,
-                method=made.method,
-                granted=sorted(made.choice.granted),
-                refused=sorted(optional - made.choice.granted),
-                regime=decision.regime,
-                region=decision.region,
-                region_source=decision.region_source,
-                language=decision.language,
-                gpc=decision.gpc,
-                notice=decision.notice,
-                shown=shown,
-                fingerprint=site.catalogue.fingerprint,
-                valid_until=made.choice.at + site.valid_for,
-                previous=made.before.receipt if made.before else "",
-            )
-
-        await run_sync(append)
+        await site.prove(
+            consent.decision,
+            receipt=made.choice.receipt,
+            at=made.choice.at,
+            event=made.event,
+            method=made.method,
+            granted=sorted(made.choice.granted),
+            refused=sorted(optional - made.choice.granted),
+            shown=shown,
+            valid_until=made.choice.at + site.valid_for,
+            previous=made.before.receipt if made.before else "",
+        )
 
     async def _forget(self, made: _Made, consent: Consent, decision: Decision) -> None:
         """Delete what was recorded under the old receipts, when less is allowed than before."""

@@ -15,7 +15,6 @@ from re import compile as pattern
 from typing import Final
 from urllib.parse import unquote
 
-from anyio.to_thread import run_sync
 from itsdangerous import BadData
 from itsdangerous.encoding import base64_decode
 
@@ -92,29 +91,19 @@ class Holding:
 
     async def _prove(self, exchange: Exchange, service: Service, now: datetime) -> None:
         """Write the ledger row, under the visitor's receipt if they have one. Raises LedgerError."""
-        site, decision = self._site, exchange.consent.decision
+        site = self._site
         choice = site.choice(exchange.visitor)
         shown = self._renderer.shown(exchange.consent, "placeholder", service.key)
-
-        def append() -> None:
-            site.ledger.append(
-                receipt=choice.receipt if choice else new_receipt(),
-                at=now,
-                event="once",
-                method="placeholder:once",
-                granted=[service.key],
-                regime=decision.regime,
-                region=decision.region,
-                region_source=decision.region_source,
-                language=decision.language,
-                gpc=decision.gpc,
-                notice=decision.notice,
-                shown=shown,
-                fingerprint=site.catalogue.fingerprint,
-                valid_until=now + LASTS,
-            )
-
-        await run_sync(append)
+        await site.prove(
+            exchange.consent.decision,
+            receipt=choice.receipt if choice else new_receipt(),
+            at=now,
+            event="once",
+            method="placeholder:once",
+            granted=[service.key],
+            shown=shown,
+            valid_until=now + LASTS,
+        )
 
     async def _problem(self, exchange: Exchange, status: int, text: str) -> None:
         await exchange.html(self._renderer.problem(exchange.consent, text), status=status)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import secrets
-import socket
 from collections.abc import Callable, Iterator
-from threading import Thread
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from ..mounted import mounted
+from ..serving import serving
 from .conftest import Visit
 from .demo import Demo
 from .visitor import Visitor
@@ -71,7 +70,7 @@ Serve = Callable[..., str]
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Starts a site whose pages all hold this in their head; gives its host."""
-    running: list[tuple[uvicorn.Server, Thread, socket.socket]] = []
+    running = ExitStack()
 
     def start(head: str = "", *, strict: bool = False, **options: Any) -> str:
         async def page(request: Request) -> Response:
@@ -82,18 +81,10 @@ def serve() -> Iterator[Serve]:
 
         routes = [Route("/favicon.ico", lambda _: Response(status_code=204)), Route("/{path:path}", page)]
         app = mounted(Starlette(routes=routes), **{"services_used": GOOGLE, **options})
-        listening = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-        thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        running.append((server, thread, listening))
-        return f"127.0.0.1:{listening.getsockname()[1]}"
+        return running.enter_context(serving(app)).removeprefix("http://")
 
-    yield start
-    for server, thread, listening in running:
-        server.should_exit = True
-        thread.join(10)
-        listening.close()
+    with running:
+        yield start
 
 
 def hits(visitor: Visitor) -> list[tuple[str, str]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
-from threading import Thread
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, FrameLocator
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,6 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from ..mounted import mounted
+from ..serving import serving
 from .conftest import Visit
 from .demo import Demo
 from .visitor import Visitor
@@ -38,7 +37,7 @@ Serve = Callable[..., str]
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Starts a site of stories with these options, in a thread of this process; gives its host."""
-    running: list[tuple[uvicorn.Server, Thread, socket.socket]] = []
+    running = ExitStack()
 
     async def story(request: Request) -> Response:
         return HTMLResponse(STORY, headers={"referrer-policy": "no-referrer"})
@@ -46,18 +45,10 @@ def serve() -> Iterator[Serve]:
     def start(**options: Any) -> str:
         routes = [Route("/story", story), Route("/favicon.ico", lambda _: Response(status_code=204))]
         app = mounted(Starlette(routes=routes), services_used=("youtube", "vimeo"), **options)
-        listening = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-        thread = Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        running.append((server, thread, listening))
-        return f"127.0.0.1:{listening.getsockname()[1]}"
+        return running.enter_context(serving(app)).removeprefix("http://")
 
-    yield start
-    for server, thread, listening in running:
-        server.should_exit = True
-        thread.join(10)
-        listening.close()
+    with running:
+        yield start
 
 
 def placeholder(visitor: Visitor, service: str) -> FrameLocator:
