@@ -66,6 +66,8 @@ _HARMLESS: Final = (
     + rb"|(?!" + _ADDRESS_NAME + rb"|on[a-z])" + _NAME + rb"(?:=" + _SAFE_VALUE + rb"|" + _NO_VALUE + rb")))*)"
     + GAP + rb">"
 )  # fmt: skip
+#: part of the same, as most tags are written, and sooner found: one space, a plain name, a quoted value
+_PLAIN_TAG: Final = rb"""(?>(?: [a-z-]++="[^"<:&\\/]*+(?:"|/[^"<:&\\/\t\n\f\r ]++"))*)>"""
 #: the same for a meta element: what it says is only read where it stands in for a header
 _NO_HEADER: Final = (
     rb"(?>(?:" + GAP + rb"(?!http-equiv[\t\n\f\r />=])" + _NAME + rb"(?:=" + _SAFE_VALUE + rb"|" + _NO_VALUE + rb"))*)"
@@ -87,7 +89,7 @@ def _stops() -> re.Pattern[bytes]:
     """Every tag to judge. By first letter: ``re`` then sees from one byte that most tags are none of them."""
     letters: dict[bytes, list[bytes]] = {}
     for name in sorted(_ALWAYS | _WITH_ADDRESS):
-        harmless = _NO_HEADER if name == b"meta" else _HARMLESS
+        harmless = _NO_HEADER if name == b"meta" else _PLAIN_TAG + rb"|" + _HARMLESS
         unless = rb"" if name in _ALWAYS else rb"(?!" + harmless + rb")"
         letters.setdefault(name[:1], []).append(name[1:] + AFTER_NAME + unless)
     return re.compile(rb"<(?:" + b"|".join(k + rb"(?:" + b"|".join(v) + rb")" for k, v in letters.items()) + rb")")

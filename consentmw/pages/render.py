@@ -150,7 +150,7 @@ class Renderer:
         site, decision = self._site, consent.decision
         translate = self._texts.for_language(consent.language).gettext
         purposes = site.catalogue.purposes.values()
-        others = [(s.provider, s.opt_out_url) for s in site.catalogue.disclosed if s.opt_out_url]
+        others = [(s.name, s.opt_out_url) for s in site.catalogue.disclosed if s.opt_out_url]
         law = site.regions.law(decision.region, site.clock())
         return self._page(
             "opt_out.html",
