@@ -135,3 +135,13 @@ async def test_a_visitor_takes_the_receipt_of_their_own_choice_home() -> None:
 @pytest.mark.parametrize("name", ["", "receipt.xml", "../receipt.json", "receipt.json/x"])
 async def test_there_is_no_other_form(name: str) -> None:
     assert status(await run(mounted(App()), http_scope(f"/privacy/take/{name}"))) == 404
+
+
+async def test_a_video_seen_once_does_not_take_the_place_of_the_choice() -> None:
+    site = mounted(App(), services_used=["youtube", "google_analytics"])
+    sent = await post(site, "/privacy/choices", {"action": "save", "purpose": "analytics", "surface": "choices"})
+    own = ("cookie", f"privacy={cookies(sent)['privacy']}")
+    assert status(await post(site, "/privacy/held/youtube", {"return": "/"}, headers=[own])) == 303
+    assert [row.event for row in site.site.ledger.all()] == ["given", "once"]
+    receipt = json.loads(body(await run(site, http_scope("/privacy/take/kantara.json", headers=[own]))))
+    assert [purpose["purpose"] for purpose in receipt["services"][0]["purposes"]] == ["Measuring visits"]

@@ -25,12 +25,16 @@ __all__ = ["Showing"]
 logger = logging.getLogger("consentmw")
 
 
+def _in_force(entries: list[Entry]) -> Entry:
+    """The row of the choice in force: a Kantara receipt is about one consent, and "once" changes none."""
+    return next((entry for entry in reversed(entries) if entry.event != "once"), entries[-1])
+
+
 #: name of the file -> what makes it of the rows, oldest first
 _FORMS: Final[dict[str, Callable[[list[Entry], Catalogue, Issuer], dict[str, Any]]]] = {
     "receipt.json": lambda entries, _catalogue, _issuer: as_plain(entries),
     "receipt.jsonld": as_records,
-    # A Kantara receipt is about one consent: the one in force.
-    "kantara.json": lambda entries, catalogue, issuer: as_kantara(entries[-1], catalogue, issuer),
+    "kantara.json": lambda entries, catalogue, issuer: as_kantara(_in_force(entries), catalogue, issuer),
 }
 
 
