@@ -16,6 +16,7 @@ from ..decision import Decision
 from ..gate.response import Inserts
 from ..site import Site
 from .choosing import Choosing
+from .documents import Documents
 from .exchange import Exchange
 from .files import Files
 from .holding import Holding
@@ -23,6 +24,7 @@ from .measuring import Measuring
 from .render import Renderer
 from .reports import Reports
 from .showing import Showing
+from .templating import Templating
 from .unsent import Unsent
 
 __all__ = ["Exchange", "Page", "Pages"]
@@ -39,10 +41,12 @@ class Pages:
         self._prefix = site.settings.prefix
         self._below = site.settings.prefix + "/"
         files = Files(site)
-        renderer = Renderer(site, files)
-        choosing = Choosing(site, renderer)
-        measuring = Measuring(site, renderer)
-        showing = Showing(site, renderer)
+        templating = Templating(site, files)
+        renderer = Renderer(site, templating)
+        documents = Documents(site, templating, renderer)
+        choosing = Choosing(site, documents)
+        measuring = Measuring(site, documents)
+        showing = Showing(site, documents)
         self._renderer = renderer
         self._gpc = _read_only(files.gpc)
         self._pages: dict[str, Page] = {
@@ -53,8 +57,8 @@ class Pages:
             "receipt": _read_only(showing.receipt),
             "take": _read_only(showing.receipt_file),
             "state": _read_only(showing.state),
-            "held": Holding(site, renderer, showing.missing).held,
-            "form": Unsent(site, renderer).answer,
+            "held": Holding(site, documents, showing.missing).held,
+            "form": Unsent(site, documents).answer,
             "go": measuring.click_through,
             "px": measuring.pixel,
             "static": _read_only(files.static),

@@ -22,8 +22,8 @@ from ..ledger import new_receipt
 from ..regions import DECLINED
 from ..site import Site
 from ..visitor import Visitor
+from .documents import Documents
 from .exchange import Exchange, FormError, return_to
-from .render import Renderer
 
 __all__ = ["Choosing"]
 
@@ -48,21 +48,21 @@ class _Made:
 class Choosing:
     """Shows and takes choices, languages and regions."""
 
-    def __init__(self, site: Site, renderer: Renderer) -> None:
+    def __init__(self, site: Site, documents: Documents) -> None:
         self._site = site
-        self._renderer = renderer
+        self._documents = documents
 
     async def choices(self, exchange: Exchange) -> None:
         """GET shows every purpose and service; POST takes a choice."""
         if exchange.reads:
-            await exchange.html(self._renderer.choices(exchange.consent, saved=exchange.saved))
+            await exchange.html(self._documents.choices(exchange.consent, saved=exchange.saved))
         elif (form := await self._form(exchange)) is not None:
             await self._choose(exchange, form)
 
     async def locale(self, exchange: Exchange) -> None:
         """GET shows languages and regions; POST states one of them."""
         if exchange.reads:
-            await exchange.html(self._renderer.locale(exchange.consent, saved=exchange.saved))
+            await exchange.html(self._documents.locale(exchange.consent, saved=exchange.saved))
         elif (form := await self._form(exchange)) is not None:
             await self._state(exchange, dict(form))
 
@@ -112,7 +112,7 @@ class Choosing:
             # What runs in a page can't be switched off there: then the script has to load it anew.
             answer = {
                 **site.signals.words(decision),
-                "message": self._renderer.saved(decision),
+                "message": self._documents.saved(decision),
                 "reload": bool(_running(consent.decision) - _running(decision)),
             }
             await exchange.json(json_module.dumps(answer).encode(), extra=headers)
@@ -152,7 +152,7 @@ class Choosing:
         """Write the ledger row and wait until it is durable. Raises LedgerError."""
         site = self._site
         optional = {p.key for p in site.catalogue.purposes.values() if p.optional}
-        shown = self._renderer.shown(consent, fields.get("surface", ""), fields.get("service", ""))
+        shown = self._documents.shown(consent, fields.get("surface", ""), fields.get("service", ""))
         await site.prove(
             consent.decision,
             receipt=made.choice.receipt,
@@ -206,7 +206,7 @@ class Choosing:
     async def _problem(
         self, exchange: Exchange, status: int, text: str, extra: list[tuple[bytes, bytes]] | None = None
     ) -> None:
-        page = self._renderer.problem(exchange.consent, text)
+        page = self._documents.problem(exchange.consent, text)
         await exchange.html(page, status=status, extra=extra or [])
 
 

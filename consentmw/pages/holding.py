@@ -24,8 +24,8 @@ from ..ledger import new_receipt
 from ..once import LASTS, Once, place
 from ..purposes import Service
 from ..site import Site
+from .documents import Documents
 from .exchange import Exchange, FormError, return_to
-from .render import Renderer
 
 __all__ = ["Holding", "page_around"]
 
@@ -38,9 +38,9 @@ _ID: Final = pattern(rb"[A-Za-z0-9_-]{1,64}")
 class Holding:
     """Answers in the place of withheld frames."""
 
-    def __init__(self, site: Site, renderer: Renderer, missing: Callable[[Exchange], Awaitable[None]]) -> None:
+    def __init__(self, site: Site, documents: Documents, missing: Callable[[Exchange], Awaitable[None]]) -> None:
         self._site = site
-        self._renderer = renderer
+        self._documents = documents
         self._missing = missing
 
     async def held(self, exchange: Exchange) -> None:
@@ -50,7 +50,7 @@ class Holding:
         if service is None or not service.disclosed:
             await self._missing(exchange)
         elif exchange.reads:
-            await exchange.html(self._renderer.held(exchange.consent, service, page_around(exchange, page)))
+            await exchange.html(self._documents.held(exchange.consent, service, page_around(exchange, page)))
         elif exchange.method == "POST":
             await self._take(exchange, service)
         else:
@@ -93,7 +93,7 @@ class Holding:
         """Write the ledger row, under the visitor's receipt if they have one. Raises LedgerError."""
         site = self._site
         choice = site.choice(exchange.visitor)
-        shown = self._renderer.shown(exchange.consent, "placeholder", service.key)
+        shown = self._documents.shown(exchange.consent, "placeholder", service.key)
         await site.prove(
             exchange.consent.decision,
             receipt=choice.receipt if choice else new_receipt(),
@@ -106,7 +106,7 @@ class Holding:
         )
 
     async def _problem(self, exchange: Exchange, status: int, text: str) -> None:
-        await exchange.html(self._renderer.problem(exchange.consent, text), status=status)
+        await exchange.html(self._documents.problem(exchange.consent, text), status=status)
 
 
 def page_around(exchange: Exchange, page: str) -> str:

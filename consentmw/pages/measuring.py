@@ -16,8 +16,8 @@ from ..errors import BadToken
 from ..events import Facts, minimise
 from ..site import Site
 from ..tokens import ClickToken, PixelToken
+from .documents import Documents
 from .exchange import Exchange
-from .render import Renderer
 
 __all__ = ["GIF", "Measuring"]
 
@@ -44,9 +44,9 @@ _NO_BODY: Final = {"type": "http.response.body", "body": b""}
 class Measuring:
     """Answers ``px/<token>.gif`` and ``go/<token>``."""
 
-    def __init__(self, site: Site, renderer: Renderer) -> None:
+    def __init__(self, site: Site, documents: Documents) -> None:
         self._site = site
-        self._renderer = renderer
+        self._documents = documents
         age = site.settings.token_days * 86_400 or None
         # The same few tokens arrive again and again; a verified one needs no second HMAC.
         # With an age limit a remembered token would outlive it, so then each one is read anew.
@@ -76,7 +76,7 @@ class Measuring:
         try:
             token: ClickToken = self._read_click(exchange.rest)
         except BadToken:
-            page = self._renderer.problem(
+            page = self._documents.problem(
                 exchange.consent, "This link is not one of ours, or it was changed on its way."
             )
             await exchange.html(page, status=404)

@@ -17,8 +17,8 @@ from ..ledger import Entry
 from ..purposes import Catalogue
 from ..receipts import Issuer, as_kantara, as_plain, as_records
 from ..site import Site
+from .documents import Documents
 from .exchange import Exchange
-from .render import Renderer
 
 __all__ = ["Showing"]
 
@@ -41,23 +41,23 @@ _FORMS: Final[dict[str, Callable[[list[Entry], Catalogue, Issuer], dict[str, Any
 class Showing:
     """Answers with pages that a visitor reads."""
 
-    def __init__(self, site: Site, renderer: Renderer) -> None:
+    def __init__(self, site: Site, documents: Documents) -> None:
         self._site = site
-        self._renderer = renderer
+        self._documents = documents
 
     async def notice(self, exchange: Exchange) -> None:
         """GET /privacy: the notice in the visitor's language."""
-        page = self._renderer.notice(exchange.consent)
+        page = self._documents.notice(exchange.consent)
         await exchange.html(page)
 
     async def opt_out(self, exchange: Exchange) -> None:
         """GET opt-out: what a visitor may say no to, and where."""
-        await exchange.html(self._renderer.opt_out(exchange.consent, saved=exchange.saved))
+        await exchange.html(self._documents.opt_out(exchange.consent, saved=exchange.saved))
 
     async def receipt(self, exchange: Exchange) -> None:
         """GET receipt: what is on record about the choices made on this browser."""
         if (entries := await self._entries(exchange)) is not None:
-            await exchange.html(self._renderer.receipt(exchange.consent, entries))
+            await exchange.html(self._documents.receipt(exchange.consent, entries))
 
     async def receipt_file(self, exchange: Exchange) -> None:
         """GET receipt/<form>: the same to keep, in one of three forms that programs read."""
@@ -67,7 +67,7 @@ class Showing:
         elif (entries := await self._entries(exchange)) is None:
             pass
         elif not entries:
-            await exchange.html(self._renderer.receipt(exchange.consent, []), status=404)
+            await exchange.html(self._documents.receipt(exchange.consent, []), status=404)
         else:
             made = make(entries, self._site.catalogue, self._issuer(exchange))
             name = f'attachment; filename="{exchange.rest}"'.encode("ascii")
@@ -81,7 +81,7 @@ class Showing:
             return await run_sync(self._site.ledger.entries, choice.receipt) if choice else []
         except LedgerError:
             logger.exception("the ledger could not be read")
-            page = self._renderer.problem(
+            page = self._documents.problem(
                 exchange.consent, "The record of your choices can't be read just now. Please try again."
             )
             await exchange.html(page, status=503)
@@ -105,5 +105,5 @@ class Showing:
 
     async def missing(self, exchange: Exchange) -> None:
         """Whatever else stands under the prefix: there is no such page."""
-        page = self._renderer.problem(exchange.consent, "There is no such page here.")
+        page = self._documents.problem(exchange.consent, "There is no such page here.")
         await exchange.html(page, status=404)

@@ -7,9 +7,9 @@ are never read, kept or counted. Refuses to allow anything.
 from __future__ import annotations
 
 from ..site import Site
+from .documents import Documents
 from .exchange import Exchange
 from .holding import page_around
-from .render import Renderer
 
 __all__ = ["Unsent"]
 
@@ -17,9 +17,9 @@ __all__ = ["Unsent"]
 class Unsent:
     """Answers ``form``."""
 
-    def __init__(self, site: Site, renderer: Renderer) -> None:
+    def __init__(self, site: Site, documents: Documents) -> None:
         self._site = site
-        self._renderer = renderer
+        self._documents = documents
 
     async def answer(self, exchange: Exchange) -> None:
         """POST form/<page>/<service>, with a body that nobody reads; GET says the same."""
@@ -29,4 +29,4 @@ class Unsent:
         page, _, key = exchange.rest.rpartition("/")
         service = self._site.catalogue.services.get(key)
         known = service if service is not None and service.disclosed else None
-        await exchange.html(self._renderer.unsent(exchange.consent, known, page_around(exchange, page)))
+        await exchange.html(self._documents.unsent(exchange.consent, known, page_around(exchange, page)))

@@ -1,0 +1,79 @@
+"""Options about what is recorded, where it is kept and for how long.
+
+Refuses to open any store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, Field, field_validator
+
+__all__ = ["POSTGRES", "RecordingOptions", "postgres_parameters"]
+
+#: 13 months: what the CNIL allows for audience measurement
+_RETENTION: Final = {"coarse": 390, "visit": 390, "person": 390}
+#: what the address of a PostgreSQL database begins with
+POSTGRES: Final = "postgresql://"
+
+
+class RecordingOptions(BaseModel):
+    """Events, stores, retention, and the links in e-mails."""
+
+    # -- what is recorded ----------------------------------------------------------------------
+    #: where events and the ledger live: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``memory:`` or
+    #: ``postgresql://user@host:5432/database``; not in the repr, because such an address may hold a password
+    store: str = Field(default="sqlite:///consentmw.db", repr=False)
+    #: pages: HTML answers; all: every answer of the application; none: choices only
+    record: Literal["pages", "all", "none"] = "pages"
+    #: what becomes of a visitor's address on rows of the visit tier: none, truncated (/24, /48) or full
+    ip: Literal["none", "truncated", "full"] = "truncated"
+    #: query keys that may be kept on rows of the visit tier; all others are dropped
+    query_keys: frozenset[str] = frozenset({"utm_source", "utm_medium", "utm_campaign"})
+    #: days that event rows are kept, by tier
+    retention_days: Mapping[str, int] = Field(default_factory=lambda: dict(_RETENTION))
+    #: events that may wait for the store before new ones are dropped and counted
+    queue_capacity: int = Field(default=10_000, ge=10, le=1_000_000)
+    #: seconds between two writes to the store: what a killed process can lose
+    flush_seconds: float = Field(default=0.5, gt=0, le=60)
+
+    # -- links in e-mails ----------------------------------------------------------------------
+    #: days that click-through links and pixels are honoured after signing; 0 for ever, since old mails are opened
+    token_days: int = Field(default=0, ge=0, le=3650)
+
+    @field_validator("retention_days")
+    @classmethod
+    def _tiers(cls, value: Mapping[str, int]) -> Mapping[str, int]:
+        if not set(value) <= set(_RETENTION) or not all(1 <= days <= 3650 for days in value.values()):
+            raise ValueError(f"days from 1 to 3650 for some of {', '.join(_RETENTION)}")
+        return {**_RETENTION, **value}
+
+    @field_validator("store")
+    @classmethod
+    def _store_url(cls, value: str) -> str:
+        if value.startswith(POSTGRES):
+            postgres_parameters(value)
+            return value
+        if value != "memory:" and not (value.startswith("sqlite:///") and len(value) > len("sqlite:///")):
+            raise ValueError(
+                '"memory:", "sqlite:///relative.db", "sqlite:////absolute.db" or "postgresql://user@host/database"'
+            )
+        return value
+
+
+def postgres_parameters(url: str) -> dict[str, Any]:
+    """What PostgreSQL's own client reads from an address. Raises ValueError that shows nothing of it: no password."""
+    try:
+        from psycopg import Error
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:
+        raise ValueError("for PostgreSQL, install consentmw[postgres]") from None
+    try:
+        read = dict(conninfo_to_dict(url))
+    except (Error, UnicodeError):
+        read = {}
+    # What the client would only find out when it connects; and a NUL would end the address for it.
+    if not read or "\0" in url or not all(port.isdecimal() for port in str(read.get("port") or "0").split(",") if port):
+        raise ValueError("an address like postgresql://user@host:5432/database")
+    return read
