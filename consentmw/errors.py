@@ -10,7 +10,8 @@ ConsentError
 ├── GppError             a Global Privacy Platform string can't be read, or a section can't be written
 ├── RecordError          something could not be recorded
 │   ├── LedgerError      the proof of a choice could not be made durable
-│   └── StoreError       the event store did not take a batch
+│   ├── StoreError       the event store did not take a batch
+│   └── SpoolFull        as many batches wait for the store as may wait
 └── RelayError           events may or may not have reached Google
     └── Unreachable      nothing was sent
 
@@ -33,6 +34,7 @@ __all__ = [
     "RecordError",
     "RelayError",
     "SettingsError",
+    "SpoolFull",
     "StoreError",
     "Unreachable",
 ]
@@ -97,6 +99,10 @@ class LedgerError(RecordError):
 
 class StoreError(RecordError):
     """Raised when the event store did not take a batch; the recorder keeps it and tries again."""
+
+
+class SpoolFull(RecordError):
+    """Raised when the spool holds as many bytes as it may; what comes then is dropped and counted."""
 
 
 class RelayError(ConsentError):

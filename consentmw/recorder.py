@@ -14,7 +14,6 @@ import atexit
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event as Signal
@@ -22,10 +21,13 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import WeakSet
 
+from .backlog import Backlog
+from .batches import Batch, Row
 from .errors import StoreError
-from .events import Count, Event, complete
+from .events import Count, Event, uuid7
 
 if TYPE_CHECKING:
+    from .spool import Spool
     from .stores import EventStore
 
 __all__ = ["Recorder"]
@@ -40,8 +42,6 @@ _PURGE_EVERY: Final = 86_400.0
 _PURGE_ROWS: Final = 10_000
 #: seconds that the end of the interpreter may wait for a recorder that nobody closed
 _LAST_CHANCE: Final = 2.0
-#: what a store raises for a row that it will never take; everything else may pass with time
-_NEVER: Final = (ValueError, TypeError, LookupError, ArithmeticError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,7 @@ class _Mark:
     reached: Signal = field(default_factory=Signal)
 
 
-_Row: TypeAlias = tuple[Count, Event | None]
-_Item: TypeAlias = _Row | _Erase | _Mark
+_Item: TypeAlias = Row | _Erase | _Mark
 
 
 class Recorder:
@@ -69,16 +68,19 @@ class Recorder:
         batch: int = 1_000,
         interval: float = 0.5,
         clock: Callable[[], float] = time.time,
+        spool: Spool | None = None,
     ) -> None:
         """``open`` gives the store, and is called in the process that writes.
 
         ``capacity``: rows that may wait (each some 1 kB); beyond it new ones are dropped. ``batch``: rows a
-        transaction. ``interval``: seconds between two writes; ``clock``: seconds since 1970.
+        transaction. ``interval``: seconds between two writes; ``clock``: seconds since 1970. ``spool``: where rows wait
+        while the store does not take them; without one they wait in memory.
         """
         self._open = open
         self._capacity, self._batch, self._interval, self._clock = capacity, batch, interval, clock
         #: rows lost, by reason: queue full, closed, store failed at shutdown, unencodable, withdrawn, no thread
         self.dropped: dict[str, int] = {}
+        self._backlog = Backlog(lambda: self.store, spool, self._drop, self._complain, interval=interval)
         self._reset()
         _living.add(self)
 
@@ -86,7 +88,8 @@ class Recorder:
         """Everything that belongs to one process; a fork begins anew, its parent writes what was queued."""
         self._queue: list[_Item] = []
         self._room = self._capacity
-        self._take = self._batch
+        #: a batch that failed, with the number of its items, which are still the first in the queue
+        self._unsure: tuple[Batch, int] | None = None
         self._erasing: set[str] = set()
         self._ended: bool | None = None
         self._writer: Thread | None = None
@@ -178,6 +181,7 @@ class Recorder:
         if left:
             self._drop("store failed at shutdown", sum(not isinstance(item, _Erase) for item in left))
             logger.error("%d queued rows or withdrawals were not written before the end", len(left))
+        self._backlog.close(max(0.0, self._deadline - time.monotonic()))
         if writer is None or not writer.is_alive():
             self._queue.clear()
             self._close_store()
@@ -215,6 +219,7 @@ class Recorder:
 
     def _run(self) -> None:
         failures = 0
+        self._backlog.start()
         while True:
             self._pause(failures)
             try:
@@ -238,67 +243,58 @@ class Recorder:
             self._stop.wait(min(_LONGEST_PAUSE, self._interval * 2 ** min(failures, 16)))
 
     def _drain(self) -> None:
-        store = self.store
         # What comes while we write waits for the next round: a few large transactions cost less than many small ones.
         goal = len(self._queue)
         while goal > 0:
-            items = self._queue[: min(self._take, goal)]
-            try:
-                done = self._apply(store, items)
-            except _NEVER as error:
-                if len(items) > 1:
-                    # Half as many, until the one that can't be stored stands alone.
-                    self._take = len(items) // 2
-                    continue
-                done = 1
-                self._reject(items[0], error)
-            else:
-                self._take = min(self._batch, self._take * 2)
+            items = self._queue[: min(self._batch, goal)]
+            done = self._apply(items)
             # Only now: what is not written stays in the queue, and in its bound.
             del self._queue[:done]
             goal -= done
-        self._purge(store)
+        self._purge()
         self._warn()
 
-    def _apply(self, store: EventStore, items: Sequence[_Item]) -> int:
+    def _apply(self, items: Sequence[_Item]) -> int:
         """Do what is first in the queue; how many items that was."""
         first = items[0]
         if isinstance(first, _Mark):
             first.reached.set()
             return 1
         if isinstance(first, _Erase):
-            store.erase(first.receipt)
+            self._backlog.keep(Batch(uuid7(self._clock()), erase=first.receipt))
             self._erasing.discard(first.receipt)
             return 1
-        rows: list[_Row] = []
+        if self._unsure is not None:
+            # The store may have it: under the same id it counts once.
+            batch, done = self._unsure
+            self._backlog.keep(batch)
+            self._unsure = None
+            return done
+        rows: list[Row] = []
         for item in items:
             if not isinstance(item, tuple):
                 break
             rows.append(item)
-        events = [event for _, event in rows if event is not None]
-        withdrawn = 0
+        done = len(rows)
         if self._erasing:
-            kept = [event for event in events if event.receipt not in self._erasing]
-            withdrawn, events = len(events) - len(kept), kept
-        for event in events:
-            complete(event)
-        store.write(Counter(count for count, _ in rows), events)
-        self._drop("withdrawn", withdrawn)
-        return len(rows)
+            kept = [
+                (count, None if event and event.context.receipt in self._erasing else event) for count, event in rows
+            ]
+            self._drop("withdrawn", sum(old is not new for (_, old), (_, new) in zip(rows, kept, strict=True)))
+            rows = kept
+        batch = Batch(uuid7(self._clock()), rows)
+        self._unsure = batch, done
+        self._backlog.keep(batch)
+        self._unsure = None
+        return done
 
-    def _reject(self, item: _Item, error: Exception) -> None:
-        if isinstance(item, _Erase):
-            self._erasing.discard(item.receipt)
-        self._drop("unencodable")
-        self._complain(error)
-
-    def _purge(self, store: EventStore) -> None:
+    def _purge(self) -> None:
         now = self._clock()
         if now < self._purge_at:
             return
         # Set first: should it fail, the next attempt is in an hour and not at every batch.
         self._purge_at = now + 3600
-        more = store.purge(int(now), _PURGE_ROWS) >= _PURGE_ROWS
+        more = self.store.purge(int(now), _PURGE_ROWS) >= _PURGE_ROWS
         self._purge_at = now if more else now + _PURGE_EVERY
 
     def _warn(self) -> None:
@@ -331,6 +327,7 @@ def _after_fork() -> None:
     for recorder in list(_living):
         _inherited.append(recorder._store)
         recorder._reset()
+        recorder._backlog.forget()
 
 
 def _at_end() -> None:

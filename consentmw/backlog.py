@@ -1,0 +1,156 @@
+"""The way of a batch to its store; and what the store could not take, in a spool until it is back.
+
+While something waits, everything new waits behind it, so that a withdrawal never overtakes the rows
+it is about. One thread tries, with longer pauses each time; the writer is never held up. Refuses to
+know requests, and what a row may hold.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Event as Signal
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Final
+
+from .batches import Batch
+from .errors import SpoolFull, StoreError
+from .spool import Spool
+
+if TYPE_CHECKING:
+    from .stores import EventStore
+
+__all__ = ["Backlog"]
+
+logger = logging.getLogger("consentmw.recorder")
+
+#: seconds between two attempts at most
+_LONGEST_PAUSE: Final = 30.0
+#: what a store raises for a row that it will never take; everything else may pass with time
+_NEVER: Final = (ValueError, TypeError, LookupError, ArithmeticError)
+
+
+class Backlog:
+    """Brings batches to one store."""
+
+    def __init__(
+        self,
+        store: Callable[[], EventStore],
+        spool: Spool | None,
+        dropped: Callable[[str, int], None],
+        complain: Callable[[Exception], None],
+        *,
+        interval: float,
+    ) -> None:
+        """``store`` gives the store or raises; ``dropped`` counts by reason; ``complain`` tells whoever runs the site.
+
+        ``spool``: None when there is none; ``interval``: seconds until the first attempt to deliver what is in it.
+        """
+        self._store = store
+        self._spool = spool
+        self._dropped = dropped
+        self._complain = complain
+        self._interval = interval
+        self._lock = Lock()
+        self._stop = Signal()
+        self._thread: Thread | None = None
+        #: whether batches wait, so that new ones have to wait behind them
+        self._behind = False
+
+    def start(self) -> None:
+        """Deliver what an earlier process left, if it left anything."""
+        if self._spool is not None and self._spool.size():
+            with self._lock:
+                self._deliver_later(self._spool)
+
+    def keep(self, batch: Batch) -> None:
+        """Bring a batch to the store, or to where it waits for it. Raises whatever kept it from both."""
+        if self._spool is None:
+            self._write(batch)
+            return
+        if not self._behind:
+            try:
+                self._write(batch)
+                return
+            except Exception as error:
+                # Whatever it is: the batch is safe before anybody looks into it.
+                self._complain(error)
+        with self._lock:
+            try:
+                self._spool.add(batch.encode())
+            except SpoolFull:
+                self._dropped("spool full", max(1, len(batch.rows)))
+            self._deliver_later(self._spool)
+
+    def forget(self) -> None:
+        """After a fork, in the child: nothing of the parent's is ours to deliver."""
+        if self._spool is not None:
+            self._spool.forget()
+        self._lock, self._stop, self._thread, self._behind = Lock(), Signal(), None, False
+
+    def close(self, timeout: float) -> None:
+        """End the thread; what waits is delivered by the next process."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+        if self._spool is not None:
+            self._spool.close()
+
+    def _write(self, batch: Batch) -> None:
+        """Write a batch; what of it can never be stored is dropped and counted. Raises StoreError, and all else."""
+        store = self._store()
+        try:
+            if batch.erase:
+                store.erase(batch.erase)
+            else:
+                store.write(batch.counts, batch.events, batch.id)
+        except _NEVER as error:
+            if len(batch.rows) > 1:
+                # Half of it, until the row that can't be stored stands alone.
+                for half in batch.halves():
+                    self._write(half)
+                return
+            self._dropped("unencodable", 1)
+            self._complain(error)
+
+    # -- delivery ------------------------------------------------------------------------------
+
+    def _deliver_later(self, spool: Spool) -> None:
+        self._behind = True
+        if self._thread is None and not self._stop.is_set():
+            thread = Thread(target=self._run, args=(spool,), name="consentmw-backlog", daemon=True)
+            # At the end of the interpreter none can start: then the next process delivers.
+            with suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
+
+    def _run(self, spool: Spool) -> None:
+        pause = self._interval
+        while not self._stop.wait(pause):
+            try:
+                spool.deliver(self._take)
+                pause = self._interval
+            except Exception as error:
+                pause = min(_LONGEST_PAUSE, pause * 2)
+                if not isinstance(error, _StoppedError):
+                    self._complain(error)
+            with self._lock:
+                if not spool.pending:
+                    self._behind, self._thread = False, None
+                    return
+
+    def _take(self, content: bytes) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
+        try:
+            batch = Batch.decode(content)
+        except StoreError as error:
+            self._dropped("unreadable", 1)
+            self._complain(error)
+            return
+        self._write(batch)
+
+
+class _StoppedError(Exception):
+    """The process ends: the rest is for the next one."""
