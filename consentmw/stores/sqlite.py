@@ -1,16 +1,18 @@
 """A store in one SQLite file: counters, rows and ledger of one machine, shared by its processes.
 
 Durable when a call returns (WAL, synchronous=FULL). The SQL of the hot path is written out and goes
-to the driver as it is; SQLAlchemy gives the tables, the pool and the transactions.
+to the driver as it is; SQLAlchemy gives the tables, the pool and the transactions. What is deleted is
+overwritten, in the file and in its log.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from time import time
@@ -22,10 +24,13 @@ from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, Programmin
 
 from ..errors import StoreError
 from ..events import EVENT_FIELDS, Count, Event
-from .rows import COUNT_FIELDS, event_values, storable
+from .remains import holds
+from .rows import COUNT_FIELDS, event_values, mark, storable
 from .sql import REMEMBER_ERASED, SqlStore
 
 __all__ = ["SqliteStore"]
+
+logger = logging.getLogger("consentmw.stores")
 
 
 def _insert(table: str, columns: Sequence[str], rows: int = 1) -> str:
@@ -61,6 +66,7 @@ class SqliteStore(SqlStore):
         Raises StoreError when it can't be opened, is no file of ours, or was written by a newer version.
         """
         super().__init__(_engine(path, wait), path.name, wait)
+        self._path = path
         try:
             with self._faults(f"{path.name} can't be opened"):
                 _create_private(path)
@@ -86,9 +92,9 @@ class SqliteStore(SqlStore):
         added = [(*count, number) for count, number in counts.items()]
         rows = [event_values(event) for event in events]
         storable(chain(added, rows))
-        receipts = json.dumps(list({event.receipt for event in events if event.receipt}))
+        marks = {mark(receipt): receipt for receipt in {event.receipt for event in events} if receipt}
         with self._transaction() as connection:
-            gone = {receipt for (receipt,) in connection.exec_driver_sql(_ERASED, (receipts,))}
+            gone = {marks[found] for (found,) in connection.exec_driver_sql(_ERASED, (json.dumps([*marks]),))}
             if gone:
                 rows = [row for event, row in zip(events, rows, strict=True) if event.receipt not in gone]
             if added:
@@ -104,8 +110,11 @@ class SqliteStore(SqlStore):
             return 0
         remember, delete = _ERASE
         with self._transaction() as connection:
-            connection.exec_driver_sql(remember, (receipt, int(time())))
-            return connection.exec_driver_sql(delete, (receipt,)).rowcount
+            connection.exec_driver_sql(remember, (mark(receipt), int(time())))
+            gone = connection.exec_driver_sql(delete, (receipt,)).rowcount
+        if gone:
+            self._empty_log()
+        return gone
 
     def purge(self, now: int, limit: int = 10_000) -> int:
         delete, forget = _PURGE
@@ -116,7 +125,33 @@ class SqliteStore(SqlStore):
             connection.exec_driver_sql(forget, (now - REMEMBER_ERASED,))
             if expired:
                 connection.exec_driver_sql(delete, expired)
+        if len(expired) < limit:
+            # Also what a process left there that was killed between an erasure and this.
+            self._empty_log()
         return len(expired)
+
+    def _empty_log(self) -> bool:
+        """Bring the log into the file and cut it to nothing; whether it could be."""
+        if done := self._alone_with("PRAGMA wal_checkpoint(TRUNCATE)") == 0:
+            return done
+        logger.warning("%s is in use: what was erased stays in its log until the next time", self._name)
+        return False
+
+    def _alone_with(self, statement: str) -> int | None:
+        """The first value of a statement that wants no transaction, or None: what was deleted is deleted anyway."""
+        try:
+            with self._faults(f"{self._name} was not cleaned"), closing(self._engine.raw_connection()) as connection:
+                row = connection.cursor().execute(statement).fetchone()
+                return int(row[0]) if row else None
+        except (StoreError, ValueError):
+            logger.exception("deleted rows could not be overwritten")
+            return None
+
+    def _scrub(self, gone: Iterable[str]) -> None:
+        if self._empty_log() and holds(self._path, gone):
+            # Once in some thousand times a page keeps a copy from when it was split, which no deletion overwrites.
+            self._alone_with("VACUUM")
+            self._empty_log()
 
 
 def _engine(path: Path, wait: float) -> Engine:
@@ -131,6 +166,7 @@ def _engine(path: Path, wait: float) -> Engine:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA journal_size_limit=67108864")
+        connection.execute("PRAGMA secure_delete=ON")
 
     @hooks.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
