@@ -8,24 +8,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from consentmw.errors import StoreError
-from consentmw.events import Count, Event
+from consentmw.events import Context, Count, Event
 from consentmw.recorder import Recorder
 from consentmw.stores import EventStore
 from consentmw.stores.memory import MemoryStore
 from consentmw.stores.sqlite import SqliteStore
 
 NOW = 1_800_000_000
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
 COUNT = Count(NOW, "page", "/", "2xx")
 
 
 def event(number: int, receipt: str = "r1") -> Event:
-    return Event(f"id-{number:06d}", NOW, "page", "visit", receipt, "n1", NOW + 86_400, route="/")
+    return Event(NOW, "page", NOW + 86_400, Context("visit", receipt, "n1"), route=f"/{number:06d}")
 
 
 class Store(MemoryStore):
@@ -46,10 +46,10 @@ class Store(MemoryStore):
         if self.fails is not None:
             raise self.fails
 
-    def write(self, counts: Mapping[Count, int], events: Sequence[Event]) -> None:
+    def write(self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "") -> None:
         self._note("write")
         self.sizes.append(sum(counts.values()))
-        super().write(counts, events)
+        super().write(counts, events, batch)
 
     def erase(self, receipt: str) -> int:
         self._note("erase")
@@ -59,7 +59,7 @@ class Store(MemoryStore):
         self.ended += 1
 
     def ids(self) -> list[str]:
-        return sorted(row["id"] for row in self.events(limit=100_000))
+        return sorted(row["route"] for row in self.events(limit=100_000))
 
     def total(self) -> int:
         return sum(row["count"] for row in self.counts())
@@ -102,7 +102,7 @@ def test_what_is_put_is_written(store: Store, make: Callable[..., Recorder]) -> 
     assert recorder.put(COUNT, None)
     assert recorder.put(COUNT._replace(route="/b"))
     assert recorder.flush(5)
-    assert store.ids() == ["id-000001"]
+    assert store.ids() == ["/000001"]
     assert {row["route"]: row["count"] for row in store.counts()} == {"/": 2, "/b": 1}
     assert recorder.dropped == {}
     assert recorder.waiting == 0
@@ -110,13 +110,18 @@ def test_what_is_put_is_written(store: Store, make: Callable[..., Recorder]) -> 
 
 def test_rows_are_written_without_being_asked(store: Store, make: Callable[..., Recorder]) -> None:
     make().put(COUNT, event(1))
-    until(lambda: store.ids() == ["id-000001"])
+    until(lambda: store.ids() == ["/000001"])
 
 
 def test_a_row_is_completed_before_it_is_stored(store: Store, make: Callable[..., Recorder]) -> None:
     recorder = make()
     recorder.put(
-        COUNT, replace(event(1), _agent="Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0")
+        COUNT,
+        event(1)._replace(
+            context=Context(
+                "visit", "r1", "n1", raw="Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
+            )
+        ),
     )
     assert recorder.flush(20)
     assert store.events()[0]["browser"] == "Firefox"
@@ -210,7 +215,7 @@ def test_the_queue_is_bounded_and_says_what_it_drops(store: Store, make: Callabl
     assert recorder.waiting == 10
     store.fails = None
     assert recorder.flush(20)
-    assert store.ids() == [event(n).id for n in range(10)]
+    assert store.ids() == [event(n).route for n in range(10)]
 
 
 def test_put_does_not_wait_for_a_store_that_hangs(store: Store, make: Callable[..., Recorder]) -> None:
@@ -229,9 +234,9 @@ def test_put_does_not_wait_for_a_store_that_hangs(store: Store, make: Callable[.
 def test_a_row_that_can_not_be_stored_blocks_nothing(store: Store, make: Callable[..., Recorder], batch: int) -> None:
     recorder = make(batch=batch)
     for number in range(20):
-        recorder.put(COUNT, replace(event(number), route="\ud800" if number in (0, 7, 8, 19) else "/"))
+        recorder.put(COUNT, event(number)._replace(**({"link": "\ud800"} if number in (0, 7, 8, 19) else {})))
     assert recorder.flush(20)
-    assert store.ids() == [event(n).id for n in range(20) if n not in (0, 7, 8, 19)]
+    assert store.ids() == [event(n).route for n in range(20) if n not in (0, 7, 8, 19)]
     assert recorder.dropped == {"unencodable": 4}
     # A row's counter goes with it; every other counter is there once.
     assert store.total() == 16
@@ -305,11 +310,11 @@ def test_withdrawal_removes_what_is_queued_and_what_is_written(store: Store, mak
     recorder.put(COUNT, event(4, "gone"))
     recorder.put(COUNT, event(5, "stays"))
     assert recorder.flush(5)
-    assert store.ids() == [event(2).id, event(5).id]
+    assert store.ids() == [event(2).route, event(5).route]
     assert store.total() == 5
     recorder.put(COUNT, event(6, "gone"))  # a request that was under way all the time
     assert recorder.flush(5)
-    assert store.ids() == [event(2).id, event(5).id]
+    assert store.ids() == [event(2).route, event(5).route]
 
 
 def test_withdrawal_waits_for_a_store_that_is_down(store: Store, make: Callable[..., Recorder]) -> None:
@@ -351,7 +356,7 @@ def test_a_receipt_of_any_shape_stops_nothing(store: Store, make: Callable[..., 
     assert recorder.remove(hostile)
     recorder.put(COUNT, event(1, ""))
     assert recorder.flush(20)
-    assert store.ids() == [event(1).id]
+    assert store.ids() == [event(1).route]
 
 
 def test_in_a_file_the_receipt_s_rows_are_gone_too(tmp_path: Path, make: Callable[..., Recorder]) -> None:
@@ -370,14 +375,14 @@ def test_in_a_file_the_receipt_s_rows_are_gone_too(tmp_path: Path, make: Callabl
 
 def test_expired_rows_are_purged_at_the_start_and_once_a_day(store: Store, make: Callable[..., Recorder]) -> None:
     clock = [float(NOW)]
-    store.write({}, [replace(event(n), expires=NOW - 1) for n in range(3)])
+    store.write({}, [event(n)._replace(expires=NOW - 1) for n in range(3)])
     recorder = make(clock=lambda: clock[0])
     recorder.put(COUNT, event(10))
-    until(lambda: store.ids() == [event(10).id])
+    until(lambda: store.ids() == [event(10).route])
     clock[0] += 86_399  # the row's time is not over yet, and the day neither
-    recorder.put(COUNT, replace(event(11), expires=NOW))
+    recorder.put(COUNT, event(11)._replace(expires=NOW))
     assert recorder.flush(5)
-    assert store.ids() == [event(10).id, event(11).id]
+    assert store.ids() == [event(10).route, event(11).route]
     clock[0] += 2
     recorder.put(COUNT)
     until(lambda: store.ids() == [])

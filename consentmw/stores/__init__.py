@@ -107,11 +107,11 @@ class EventStore(Protocol):
     because what it was given can't be stored; nothing is half done then.
     """
 
-    def write(self, counts: Mapping[Count, int], events: Sequence[Event]) -> None:
+    def write(self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "") -> None:
         """Add to the counters and insert the rows, both or neither, durably.
 
-        A row whose id is there already is left alone, and so is one whose receipt was erased: it was
-        under way when its visitor withdrew.
+        Nothing happens for a ``batch`` that was written within the last week: it came again. A row whose receipt
+        was erased is left out: it was under way when its visitor withdrew.
         """
 
     def erase(self, receipt: str) -> int:

@@ -12,9 +12,9 @@ from threading import RLock
 from typing import Any
 
 from ..errors import StoreError
-from ..events import EVENT_FIELDS, Count, Event
+from ..events import Count, Event, complete
 from . import Entry, Link, Published
-from .rows import BLANKED, event_values, mark, pack, storable
+from .rows import BLANKED, CONTEXT_FIELDS, OWN_FIELDS, mark, pack, storable
 
 __all__ = ["MemoryStore"]
 
@@ -26,21 +26,29 @@ class MemoryStore:
         self._limit = limit
         self._lock = RLock()
         self._counts: dict[Count, int] = {}
-        self._events: dict[str, Event] = {}
+        self._events: dict[int, dict[str, Any]] = {}
+        self._number = 0
+        self._batches: dict[str, None] = {}
         self._erased: dict[str, None] = {}
         self._ledger: list[Entry] = []
         self._lapsed = ("", 0)
         self._notices: dict[str, Published] = {}
 
-    def write(self, counts: Mapping[Count, int], events: Sequence[Event]) -> None:
-        storable((*counts, *map(event_values, events)))
+    def write(self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "") -> None:
+        rows = [_row(event) for event in events]
+        added = [(*count, number) for count, number in counts.items()]
+        storable([*added, *(tuple(row.values()) for row in rows), (batch,)])
         with self._lock:
+            if batch and batch in self._batches:
+                return
+            self._batches[batch] = None
             for count, number in counts.items():
                 self._counts[count] = self._counts.get(count, 0) + number
-            for event in events:
-                if not event.receipt or mark(event.receipt) not in self._erased:
-                    self._events.setdefault(event.id, replace(event, _agent=""))
-            for kept in (self._counts, self._events):
+            for row in rows:
+                if not row["receipt"] or mark(row["receipt"]) not in self._erased:
+                    self._number += 1
+                    self._events[self._number] = {"id": self._number, **row}
+            for kept in (self._counts, self._events, self._batches):
                 while len(kept) > self._limit:
                     del kept[next(iter(kept))]  # type: ignore[arg-type]
 
@@ -50,7 +58,7 @@ class MemoryStore:
                 self._erased[mark(receipt)] = None
                 if len(self._erased) > self._limit:
                     del self._erased[next(iter(self._erased))]
-            return self._forget([event.id for event in self._events.values() if receipt and event.receipt == receipt])
+            return self._forget([row["id"] for row in self._events.values() if receipt and row["receipt"] == receipt])
 
     def erased(self, receipt: str) -> bool:
         with self._lock:
@@ -58,9 +66,9 @@ class MemoryStore:
 
     def purge(self, now: int, limit: int = 10_000) -> int:
         with self._lock:
-            return self._forget([event.id for event in self._events.values() if event.expires <= now][:limit])
+            return self._forget([row["id"] for row in self._events.values() if row["expires"] <= now][:limit])
 
-    def _forget(self, ids: Sequence[str]) -> int:
+    def _forget(self, ids: Sequence[int]) -> int:
         for key in ids:
             del self._events[key]
         return len(ids)
@@ -72,9 +80,8 @@ class MemoryStore:
 
     def events(self, receipt: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
         with self._lock:
-            found = [event for event in self._events.values() if receipt is None or event.receipt == receipt]
-        found.sort(key=lambda event: event.id, reverse=True)
-        return [dict(zip(EVENT_FIELDS, event_values(event), strict=True)) for event in found[:limit]]
+            found = [row for row in self._events.values() if receipt is None or (receipt and row["receipt"] == receipt)]
+        return [dict(row) for row in found[::-1][:limit]]
 
     def append(self, link: Link) -> Entry:
         with self._lock:
@@ -177,3 +184,8 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to let go of: what was written can still be read."""
+
+
+def _row(event: Event) -> dict[str, Any]:
+    own = {name: value for name, value in zip(OWN_FIELDS, event, strict=True) if name != "context"}
+    return {**own, **dict(zip(CONTEXT_FIELDS, complete(event.context), strict=False))}

@@ -20,11 +20,10 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import SettingsError, StoreError
-from ..events import EVENT_FIELDS, Count, Event
 from ..settings import postgres_parameters
+from .events import SqlEvents
 from .guard import GUARD, GUARD_3
-from .rows import COUNT_FIELDS, event_values, mark, storable
-from .sql import REMEMBER_ERASED, SqlStore
+from .rows import COUNT_FIELDS, OWN_FIELDS
 
 __all__ = ["PostgresStore"]
 
@@ -35,17 +34,7 @@ _LOCK: Final = "SELECT pg_advisory_xact_lock(1668247411, {})"
 _SHARED: Final = "SELECT pg_advisory_xact_lock_shared(1668247411, {})"
 _LEDGER, _ERASING, _TABLES = 1, 2, 3
 
-_COLUMNS: Final = ", ".join(EVENT_FIELDS)
-_COPY: Final = f"COPY incoming ({_COLUMNS}) FROM STDIN"
-#: A shared lock, because a row must not be on its way, unseen, while its receipt is being erased.
-_INCOMING: Final = (
-    f"{_SHARED.format(_ERASING)}; CREATE TEMP TABLE IF NOT EXISTS incoming (LIKE events) ON COMMIT DELETE ROWS"
-)
-_WRITE: Final = (
-    f"INSERT INTO events ({_COLUMNS}) SELECT {_COLUMNS} FROM incoming WHERE NOT EXISTS "  # noqa: S608
-    "(SELECT FROM erased WHERE erased.receipt = encode(sha256(convert_to(incoming.receipt, 'UTF8')), 'hex')) "
-    "ON CONFLICT (id) DO NOTHING"
-)
+_COPY: Final = f"COPY events ({', '.join(OWN_FIELDS)}) FROM STDIN"
 _TYPES: Final = ", ".join(f"%s::{'text' if name not in ('hour', 'count') else 'bigint'}[]" for name in COUNT_FIELDS)
 #: In one order for everybody: two writers that wait for each other's counters would wait in vain.
 _ADD: Final = (
@@ -53,18 +42,30 @@ _ADD: Final = (
     f"ORDER BY {', '.join(str(n + 1) for n in range(len(COUNT_FIELDS)))} "
     f"ON CONFLICT ({', '.join(COUNT_FIELDS)}) DO UPDATE SET count = counts.count + excluded.count"
 )
-_ERASED: Final = text("INSERT INTO erased (receipt, at) VALUES (:receipt, :at) ON CONFLICT (receipt) DO NOTHING")
-_ERASE: Final = text("DELETE FROM events WHERE receipt = :receipt AND receipt <> ''")
 #: Rows that another process is deleting at this moment are left to it.
 _PURGE: Final = text(
     "DELETE FROM events WHERE id = ANY(ARRAY("
     "SELECT id FROM events WHERE expires <= :now LIMIT :limit FOR UPDATE SKIP LOCKED))"
 )
-_FORGET: Final = text("DELETE FROM erased WHERE at <= :before")
 _MONTHS: Final = text(
     "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid "
     "WHERE inhparent = 'events'::regclass AND relname ~ '^events_[0-9]{4}_[0-9]{2}$' AND relname < :name ORDER BY 1"
 )
+#: A key of a partitioned table would have to hold the time, too; this is what rows are counted and ordered by.
+_EVENTS: Final = (
+    "CREATE TABLE events_other PARTITION OF events DEFAULT",
+    "CREATE SEQUENCE events_number",
+    "ALTER TABLE events ADD COLUMN id bigint NOT NULL DEFAULT nextval('events_number')",
+    "CREATE INDEX events_id ON events (id)",
+)
+_ASIDE: Final = """
+DO $$ DECLARE part text; BEGIN
+    FOR part IN SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+                WHERE inhparent = 'events'::regclass LOOP
+        EXECUTE format('ALTER TABLE %I RENAME TO %I', part, 'version_3_' || part);
+    END LOOP;
+END $$
+"""
 #: What a database or a role may have set otherwise. Acknowledged means on the disk; a stricter setting stays.
 _SESSION: Final = """
 SELECT set_config('search_path', 'consentmw', false),
@@ -77,7 +78,7 @@ SELECT set_config('search_path', 'consentmw', false),
 """
 
 
-class PostgresStore(SqlStore):
+class PostgresStore(SqlEvents):
     """EventStore and LedgerStore in one database. Threads, forked processes and machines may share it."""
 
     _schema = "consentmw"
@@ -95,6 +96,7 @@ class PostgresStore(SqlStore):
         # Not the user: together with the host that is half of what a stranger would need.
         name = f"{read.get('dbname') or 'the database'} on {read.get('host') or 'this machine'}"
         super().__init__(_engine(read, wait), name, wait)
+        self._begin_events()
         self._month = ""
         try:
             with self._transaction("can't be opened") as connection:
@@ -113,10 +115,18 @@ class PostgresStore(SqlStore):
         if connection.exec_driver_sql("SELECT to_regnamespace('consentmw')").scalar() is None:
             connection.exec_driver_sql("CREATE SCHEMA consentmw")
         super()._create(connection)
-        for statement in ("CREATE TABLE events_other PARTITION OF events DEFAULT", *GUARD):
+        for statement in (*_EVENTS, *GUARD):
+            connection.exec_driver_sql(statement)
+
+    def _create_events(self, connection: Connection) -> None:
+        super()._create_events(connection)
+        for statement in _EVENTS:
             connection.exec_driver_sql(statement)
 
     def _change(self, connection: Connection, version: int) -> None:
+        if version == 4:
+            # The new partitions take the names of the old ones.
+            connection.exec_driver_sql(_ASIDE)
         super()._change(connection, version)
         for statement in GUARD_3 if version == 3 else ():
             connection.exec_driver_sql(statement)
@@ -138,37 +148,39 @@ class PostgresStore(SqlStore):
     def _scrub(self, gone: Iterable[str]) -> None:
         """Left to the server: it overwrites old versions of rows when it vacuums, and keeps what its backups need."""
 
+    def _wipe(self) -> None:
+        """Left to the server, too."""
+
     # -- counters and rows ---------------------------------------------------------------------
 
-    def write(self, counts: Mapping[Count, int], events: Sequence[Event]) -> None:
-        added = [(*count, number) for count, number in counts.items()]
-        rows = [event_values(event) for event in events]
-        storable((*added, *rows))
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
         now = time()
         if _month(now) != self._month:
             self._plan(now)
-        with self._transaction() as connection, _cursor(connection) as cursor:
-            if rows:
-                cursor.execute(_INCOMING)
-                with cursor.copy(_COPY) as copy:
-                    for row in rows:
-                        copy.write_row(row)
-                cursor.execute(_WRITE)
-            if added:
-                # Last, because other writers wait for a counter from here to the end of the transaction.
-                cursor.execute(_ADD, [list(column) for column in zip(*added, strict=True)])
+        with self._transaction() as connection:
+            # Shared among writers: a row must not be on its way, unseen, while its receipt is being erased.
+            connection.exec_driver_sql(_SHARED.format(_ERASING))
+            yield connection
 
-    def erase(self, receipt: str) -> int:
-        if not receipt or "\0" in receipt:
-            return 0
+    @contextmanager
+    def _erasing(self) -> Iterator[Connection]:
         with self._transaction() as connection:
             connection.exec_driver_sql(_LOCK.format(_ERASING))
-            connection.execute(_ERASED, {"receipt": mark(receipt), "at": int(time())})
-            return connection.execute(_ERASE, {"receipt": receipt}).rowcount
+            yield connection
+
+    def _insert(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        with _cursor(connection) as cursor, cursor.copy(_COPY) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def _add(self, connection: Connection, counts: Sequence[Sequence[Any]]) -> None:
+        with _cursor(connection) as cursor:
+            cursor.execute(_ADD, [list(column) for column in zip(*counts, strict=True)])
 
     def purge(self, now: int, limit: int = 10_000) -> int:
         with self._transaction() as connection:
-            connection.execute(_FORGET, {"before": now - REMEMBER_ERASED})
+            self._tidy(connection, now)
             gone = connection.execute(_PURGE, {"now": now, "limit": limit}).rowcount
         if gone < limit:
             self._drop_months(min(now, int(time())))
@@ -187,7 +199,7 @@ class PostgresStore(SqlStore):
                 if connection.exec_driver_sql(f"SELECT to_regclass('{month}')").scalar() is None:
                     connection.exec_driver_sql(
                         f"CREATE TABLE {month} PARTITION OF events "
-                        f"FOR VALUES FROM ('{_first_id(now, ahead)}') TO ('{_first_id(now, ahead + 1)}')"
+                        f"FOR VALUES FROM ({_start(now, ahead).timestamp()}) TO ({_start(now, ahead + 1).timestamp()})"
                     )
 
     def _drop_months(self, now: int) -> None:
@@ -216,12 +228,6 @@ def _start(now: float, ahead: int) -> datetime:
 
 def _month(now: float, ahead: int = 0) -> str:
     return f"events_{_start(now, ahead):%Y_%m}"
-
-
-def _first_id(now: float, ahead: int) -> str:
-    """What the ids of a month are not below: UUIDv7 begins with 48 bits of milliseconds (RFC 9562, 5.7)."""
-    digits = f"{int(_start(now, ahead).timestamp()) * 1000:012x}"
-    return f"{digits[:8]}-{digits[8:]}"
 
 
 # -- connections --------------------------------------------------------------------------------

@@ -6,21 +6,23 @@ Refuses to know where the values go.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from hashlib import sha256
-from operator import attrgetter
+from itertools import chain
 from typing import Any, Final
 
-from ..events import EVENT_FIELDS, Count
+from ..events import Context, Count, Event
 from . import Entry, Published
 
 __all__ = [
     "BLANKED",
+    "CONTEXT_FIELDS",
     "COUNT_FIELDS",
     "ENTRY_FIELDS",
     "NOTICE_FIELDS",
-    "event_values",
+    "OWN_FIELDS",
     "mark",
     "pack",
     "storable",
@@ -33,8 +35,13 @@ NOTICE_FIELDS: Final = tuple(field.name for field in fields(Published))
 #: what an erasure empties in a row of the ledger
 BLANKED: Final = ("salt", "receipt", "previous", "subject", "detail")
 
-#: the values of an event's columns
-event_values: Final = attrgetter(*EVENT_FIELDS)
+#: the columns of a row but for its number, which the store gives
+OWN_FIELDS: Final = Event._fields
+#: the columns of a context but for its number
+CONTEXT_FIELDS: Final = Context._fields[:-1]
+
+_KINDS: Final = {str, int, float, bool, type(None)}
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def storable(rows: Iterable[Sequence[Any]]) -> None:
@@ -42,17 +49,17 @@ def storable(rows: Iterable[Sequence[Any]]) -> None:
 
     That is: numbers beyond 64 bits, texts that are no UTF-8, and the character NUL, which PostgreSQL takes in no text.
     """
-    for row in rows:
-        for value in row:
-            kind = value.__class__
-            if kind is str:
-                fits = "\0" not in value and (value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value))
-            elif kind is int:
-                fits = -(2**63) <= value < 2**63
-            else:
-                fits = value is None or kind is float or kind is bool
-            if not fits:
-                raise ValueError(f"a {kind.__name__} of a row can't be stored")
+    values = tuple(chain.from_iterable(rows))
+    # All at once: value by value this would cost more than the writing.
+    kinds = set(map(type, values))
+    if not kinds <= _KINDS:
+        raise ValueError(f"a {next(iter(kinds - _KINDS)).__name__} of a row can't be stored")
+    text = "".join([value for value in values if value.__class__ is str])
+    if "\0" in text or not (text.isascii() or _SURROGATE.search(text) is None):
+        raise ValueError("a str of a row can't be stored")
+    numbers = [value for value in values if value.__class__ is int]
+    if numbers and not -(2**63) <= min(numbers) <= max(numbers) < 2**63:
+        raise ValueError("an int of a row can't be stored")
 
 
 def mark(receipt: str) -> str:

@@ -7,12 +7,28 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 
-__all__ = ["CHANGES", "SCHEMA_VERSION", "counts", "erased", "events", "ledger", "meta", "metadata", "notices"]
+__all__ = [
+    "CHANGES",
+    "MOVED",
+    "SCHEMA_VERSION",
+    "batches",
+    "contexts",
+    "counts",
+    "erased",
+    "events",
+    "ledger",
+    "meta",
+    "metadata",
+    "notices",
+]
+
+_ALIKE: Final = "tier, receipt, notice, bot, browser, os, device, language, region, ip, agent, accept_language, host"
+_APART: Final = "route, status, referrer_host, referrer, query, duration_ms, method, campaign, link, recipient"
 
 #: written into every database; a database with a higher one is not touched
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 #: what makes a database of the version before into one of this version
 CHANGES: Final = {
     2: (
@@ -29,7 +45,19 @@ CHANGES: Final = {
         "CREATE TABLE notices (id TEXT NOT NULL PRIMARY KEY, at TEXT NOT NULL, "
         "fingerprint TEXT NOT NULL, content TEXT NOT NULL)",
     ),
+    # Rows before: the contexts are taken out of them. After it, the tables of this version are made.
+    4: ("ALTER TABLE events RENAME TO events_3", "DROP INDEX events_receipt"),
 }
+_E: Final = ", ".join(f"e.{name}" for name in _APART.split(", "))
+_SAME: Final = " AND ".join(f"c.{name} IS NOT DISTINCT FROM e.{name}" for name in _ALIKE.split(", "))
+#: brings the rows of version 3 into the tables of version 4
+MOVED: Final = (
+    f"INSERT INTO contexts (digest, made, {_ALIKE}) SELECT 'version 3, ' || min(id), 0, {_ALIKE} "  # noqa: S608
+    f"FROM events_3 GROUP BY {_ALIKE}",
+    f"INSERT INTO events (at, kind, expires, context, {_APART}) "  # noqa: S608
+    f"SELECT e.at, e.kind, e.expires, c.id, {_E} FROM events_3 e JOIN contexts c ON {_SAME} ORDER BY e.id",
+    "DROP TABLE events_3",
+)
 
 metadata = MetaData()
 
@@ -49,47 +77,60 @@ counts = Table(
     sqlite_with_rowid=False,
 )
 
-events = Table(
-    "events",
+#: what the rows of one visitor under one choice have alike, once: a row of its own is a quarter as long for it
+contexts = Table(
+    "contexts",
     metadata,
-    # Not the key that orders the table: coarse rows of one hour have random ids, and inserting a row of this
-    # size in the middle costs four times as much as at the end.
-    Column("id", String(36).with_variant(Text(collation="C"), "postgresql"), primary_key=True),
-    Column("at", Double, nullable=False),
-    Column("kind", Text, nullable=False),
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    #: of the columns below, so that a context is found again
+    Column("digest", _KEY, nullable=False, unique=True),
+    #: when a writer last asked for its number, seconds since 1970
+    Column("made", BigInteger, nullable=False),
     Column("tier", Text, nullable=False),
     Column("receipt", _KEY, nullable=False),
     Column("notice", Text, nullable=False),
+    *(Column(name, Text) for name in ("bot", "browser", "os", "device", "language", "region", "ip", "agent")),
+    *(Column(name, Text) for name in ("accept_language", "host")),
+    # A number is never given twice: a writer may remember one whose context is gone.
+    sqlite_autoincrement=True,
+)
+
+events = Table(
+    "events",
+    metadata,
+    # A row's number is SQLite's own; PostgreSQL gets a column for it, see postgres.py.
+    Column("at", Double, nullable=False),
+    Column("kind", Text, nullable=False),
     Column("expires", BigInteger, nullable=False),
+    Column("context", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
     Column("route", Text),
     Column("status", Integer),
-    Column("bot", Text),
     Column("referrer_host", Text),
-    Column("browser", Text),
-    Column("os", Text),
-    Column("device", Text),
-    Column("language", Text),
-    Column("region", Text),
-    Column("ip", Text),
-    Column("agent", Text),
-    Column("accept_language", Text),
     Column("referrer", Text),
     Column("query", Text),
     Column("duration_ms", BigInteger),
     Column("method", Text),
-    Column("host", Text),
     Column("campaign", Text),
     Column("link", Text),
     Column("recipient", Text),
-    # An id begins with its time (UUIDv7), so a range of ids is a range of time, and the id alone is the key still.
-    postgresql_partition_by="RANGE (id)",
+    postgresql_partition_by="RANGE (at)",
 )
 
-# Each index costs a third of the speed of writing, so there is one: erasure must find a receipt's rows.
-_own = events.c.receipt != ""
-Index("events_receipt", events.c.receipt, sqlite_where=_own, postgresql_where=_own)
+_own = contexts.c.receipt != ""
+Index("contexts_receipt", contexts.c.receipt, sqlite_where=_own, postgresql_where=_own)
+# Each index costs a third of the speed of writing, so there is one: erasure must find a context's rows.
+Index("events_context", events.c.context)
 # This one costs next to nothing: it notes only the lowest and highest date of each megabyte.
 Index("events_expires", events.c.expires, postgresql_using="brin").ddl_if(dialect="postgresql")
+
+#: batches that were written, so that one that comes again is known
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", _KEY, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 #: SHA-256 of receipts whose rows were erased, so that a row that was under way at that moment is not written after it
 erased = Table(

@@ -19,19 +19,12 @@ from ..errors import StoreError
 from . import Entry, Link, Published, schema
 from .rows import BLANKED, ENTRY_FIELDS, NOTICE_FIELDS, mark, pack, storable, unpack
 
-__all__ = ["REMEMBER_ERASED", "SqlStore"]
+__all__ = ["SqlStore"]
 
-#: browsers keep no cookie for longer, so after this no request can carry an erased receipt (400 days, RFC 6265bis)
-REMEMBER_ERASED: Final = 400 * 86_400
 
 # Written out and not built from the tables, because no type may be read into a value of the ledger: what somebody
 # changed there has to reach verify() as it is.
 _COLUMNS: Final = ", ".join(ENTRY_FIELDS)
-_COUNTS: Final = text("SELECT * FROM counts WHERE hour >= :since ORDER BY hour DESC, kind, route LIMIT :limit")
-_EVENTS: Final = text("SELECT * FROM events ORDER BY id DESC LIMIT :limit")
-_EVENTS_OF: Final = text(
-    "SELECT * FROM events WHERE receipt = :receipt AND receipt <> '' ORDER BY id DESC LIMIT :limit"
-)
 _APPEND: Final = text(
     f"INSERT INTO ledger ({_COLUMNS}) VALUES ({', '.join(f':{name}' for name in ENTRY_FIELDS)})"  # noqa: S608
 )
@@ -73,7 +66,6 @@ _PUBLISH: Final = text(
     "ON CONFLICT (id) DO NOTHING"
 )
 _PUBLISHED: Final = text(f"SELECT {', '.join(NOTICE_FIELDS)} FROM notices ORDER BY at, id")  # noqa: S608
-_GONE: Final = text("SELECT receipt FROM erased WHERE receipt = :receipt")
 _GET: Final = text("SELECT value FROM meta WHERE key = :key")
 _SET: Final = text(
     "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -180,21 +172,6 @@ class SqlStore(ABC):
         self._closed = True
         self._engine.dispose()
 
-    # -- counters and rows ---------------------------------------------------------------------
-
-    def counts(self, limit: int = 1_000, since: int = 0) -> list[dict[str, Any]]:
-        with self._reading() as connection:
-            found = connection.execute(_COUNTS, {"since": since, "limit": limit})
-            return [dict(row) for row in found.mappings()]
-
-    def events(self, receipt: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
-        if receipt is not None and "\0" in receipt:
-            return []  # no row can have it, and PostgreSQL refuses to look
-        with self._reading() as connection:
-            query = _EVENTS if receipt is None else _EVENTS_OF
-            values = {"limit": limit} if receipt is None else {"limit": limit, "receipt": receipt}
-            return [dict(row) for row in connection.execute(query, values).mappings()]
-
     # -- ledger --------------------------------------------------------------------------------
 
     def append(self, link: Link) -> Entry:
@@ -248,12 +225,6 @@ class SqlStore(ABC):
                     connection.execute(_SET, {"key": "lapsed", "value": f"{rows[-1].valid_until} {rows[-1].seq}"})
             if len(rows) < _LAPSING:
                 return made
-
-    def erased(self, receipt: str) -> bool:
-        if "\0" in receipt:
-            return False
-        with self._reading() as connection:
-            return connection.execute(_GONE, {"receipt": mark(receipt)}).first() is not None
 
     def entries(self, receipt: str) -> list[Entry]:
         if not receipt or "\0" in receipt:

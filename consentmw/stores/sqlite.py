@@ -7,26 +7,23 @@ overwritten, in the file and in its log.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import chain
 from pathlib import Path
-from time import time
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy import event as hooks
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError, SQLAlchemyError
 
 from ..errors import StoreError
-from ..events import EVENT_FIELDS, Count, Event
+from .events import SqlEvents
 from .remains import holds
-from .rows import COUNT_FIELDS, event_values, mark, storable
-from .sql import REMEMBER_ERASED, SqlStore
+from .rows import COUNT_FIELDS, OWN_FIELDS
 
 __all__ = ["SqliteStore"]
 
@@ -46,19 +43,16 @@ _ADD: Final = (
 #: rows a statement. For each statement the driver lets go of the interpreter and has to win it back from the
 #: thread that answers requests; row by row that costs more than the writing. SQLite takes 32,766 values at most.
 _TOGETHER: Final = 100
-_WRITE: Final = _insert("events", EVENT_FIELDS) + " ON CONFLICT (id) DO NOTHING"
-_WRITE_TOGETHER: Final = _insert("events", EVENT_FIELDS, _TOGETHER) + " ON CONFLICT (id) DO NOTHING"
-_ERASED: Final = "SELECT receipt FROM erased WHERE receipt IN (SELECT value FROM json_each(?))"
-_ERASE: Final = (
-    "INSERT INTO erased (receipt, at) VALUES (?, ?) ON CONFLICT (receipt) DO NOTHING",
-    "DELETE FROM events WHERE receipt = ? AND receipt <> ''",
-)
+_WRITE: Final = _insert("events", OWN_FIELDS)
+_WRITE_TOGETHER: Final = _insert("events", OWN_FIELDS, _TOGETHER)
 _EXPIRED: Final = "SELECT rowid FROM events WHERE expires <= ? LIMIT ?"
-_PURGE: Final = ("DELETE FROM events WHERE rowid = ? AND expires <= ?", "DELETE FROM erased WHERE at <= ?")
+_PURGE: Final = "DELETE FROM events WHERE rowid = ? AND expires <= ?"
 
 
-class SqliteStore(SqlStore):
+class SqliteStore(SqlEvents):
     """EventStore and LedgerStore in one file. Threads and forked processes may share one object."""
+
+    _number = "rowid"
 
     def __init__(self, path: Path, *, wait: float = 5.0) -> None:
         """Open or create the file, readable for its owner only; ``wait`` is how long to wait for a lock, in seconds.
@@ -67,6 +61,7 @@ class SqliteStore(SqlStore):
         """
         super().__init__(_engine(path, wait), path.name, wait)
         self._path = path
+        self._begin_events()
         try:
             with self._faults(f"{path.name} can't be opened"):
                 _create_private(path)
@@ -88,43 +83,31 @@ class SqliteStore(SqlStore):
     def _alone(self, connection: Connection) -> None:
         """Nothing to wait for: every transaction here begins with the write lock of the file."""
 
-    def write(self, counts: Mapping[Count, int], events: Sequence[Event]) -> None:
-        added = [(*count, number) for count, number in counts.items()]
-        rows = [event_values(event) for event in events]
-        storable(chain(added, rows))
-        marks = {mark(receipt): receipt for receipt in {event.receipt for event in events} if receipt}
-        with self._transaction() as connection:
-            gone = {marks[found] for (found,) in connection.exec_driver_sql(_ERASED, (json.dumps([*marks]),))}
-            if gone:
-                rows = [row for event, row in zip(events, rows, strict=True) if event.receipt not in gone]
-            if added:
-                connection.exec_driver_sql(_ADD, added)
-            whole = len(rows) // _TOGETHER * _TOGETHER
-            for at in range(0, whole, _TOGETHER):
-                connection.exec_driver_sql(_WRITE_TOGETHER, tuple(chain.from_iterable(rows[at : at + _TOGETHER])))
-            if rows[whole:]:
-                connection.exec_driver_sql(_WRITE, rows[whole:])
+    def _writing(self) -> AbstractContextManager[Connection]:
+        # Every transaction that writes has the file to itself.
+        return self._transaction()
 
-    def erase(self, receipt: str) -> int:
-        if not receipt:
-            return 0
-        remember, delete = _ERASE
-        with self._transaction() as connection:
-            connection.exec_driver_sql(remember, (mark(receipt), int(time())))
-            gone = connection.exec_driver_sql(delete, (receipt,)).rowcount
-        if gone:
-            self._empty_log()
-        return gone
+    def _erasing(self) -> AbstractContextManager[Connection]:
+        return self._transaction()
+
+    def _insert(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        whole = len(rows) // _TOGETHER * _TOGETHER
+        for at in range(0, whole, _TOGETHER):
+            connection.exec_driver_sql(_WRITE_TOGETHER, tuple(chain.from_iterable(rows[at : at + _TOGETHER])))
+        if left := list(rows[whole:]):
+            connection.exec_driver_sql(_WRITE, left)
+
+    def _add(self, connection: Connection, counts: Sequence[Sequence[Any]]) -> None:
+        connection.exec_driver_sql(_ADD, list(counts))
 
     def purge(self, now: int, limit: int = 10_000) -> int:
-        delete, forget = _PURGE
         # Found without the write lock: with no index for it, the search reads the whole table once a day.
         with self._reading() as connection:
             expired = [(row, now) for (row,) in connection.exec_driver_sql(_EXPIRED, (now, limit))]
         with self._transaction() as connection:
-            connection.exec_driver_sql(forget, (now - REMEMBER_ERASED,))
+            self._tidy(connection, now)
             if expired:
-                connection.exec_driver_sql(delete, expired)
+                connection.exec_driver_sql(_PURGE, expired)
         if len(expired) < limit:
             # Also what a process left there that was killed between an erasure and this.
             self._empty_log()
@@ -146,6 +129,9 @@ class SqliteStore(SqlStore):
         except (StoreError, ValueError):
             logger.exception("deleted rows could not be overwritten")
             return None
+
+    def _wipe(self) -> None:
+        self._empty_log()
 
     def _scrub(self, gone: Iterable[str]) -> None:
         if self._empty_log() and holds(self._path, gone):
