@@ -60,9 +60,12 @@ class Backlog:
 
     def start(self) -> None:
         """Deliver what an earlier process left, if it left anything."""
-        if self._spool is not None and self._spool.size():
-            with self._lock:
-                self._deliver_later(self._spool)
+        try:
+            if self._spool is not None and self._spool.size():
+                with self._lock:
+                    self._deliver_later(self._spool)
+        except OSError as error:
+            self._complain(error)
 
     def keep(self, batch: Batch) -> None:
         """Bring a batch to the store, or to where it waits for it. Raises whatever kept it from both."""

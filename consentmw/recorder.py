@@ -1,9 +1,10 @@
 """A bounded queue between requests and the store: a response never waits for a disk.
 
 ``put`` appends to a list; one daemon thread writes batches. Rows that are not yet written when the
-power fails or the process is killed are lost: those of the last ``interval`` seconds, or at most
-``capacity`` rows while the store does not take them. An orderly end (:meth:`Recorder.close`, or the
-end of the interpreter) writes all of them. What is dropped is counted, by reason.
+power fails or the process is killed are lost: those of the last ``interval`` seconds and of the
+batch being written, never more than ``capacity``. What the store does not take waits in a spool on
+the disk, or, where there is none, in the queue. An orderly end (:meth:`Recorder.close`, or the end
+of the interpreter) writes all of them. What is dropped is counted, by reason.
 
 Refuses to know what a row may hold: it comes minimised.
 """

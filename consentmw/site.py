@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
+from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio.to_thread import run_sync
@@ -36,6 +37,7 @@ from .recorder import Recorder
 from .regions import DECLINED, Regions
 from .relay import open_relay
 from .settings import Settings
+from .spool import open_spool
 from .stores import open_event_store, open_ledger_store
 from .tokens import Tokens
 from .visitor import Visitor
@@ -98,6 +100,7 @@ class Site:
             lambda: open_event_store(settings.store),
             capacity=settings.queue_capacity,
             interval=settings.flush_seconds,
+            spool=open_spool(settings, time),
         )
         self.relay = open_relay(
             settings,

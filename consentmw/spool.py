@@ -23,8 +23,9 @@ from zlib import crc32
 
 from .errors import SpoolFull
 from .events.ids import uuid7
+from .settings import Settings
 
-__all__ = ["Spool"]
+__all__ = ["Spool", "open_spool"]
 
 logger = logging.getLogger("consentmw.spool")
 
@@ -142,8 +143,17 @@ class Spool:
     def _segments(self) -> list[Path]:
         try:
             return sorted(path for path in self._folder.iterdir() if path.suffix == _SUFFIX)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
+
+
+def open_spool(settings: Settings, clock: Callable[[], float]) -> Spool | None:
+    """The spool that settings name, or None for a site whose rows are gone with its process anyway."""
+    sqlite = settings.store.removeprefix("sqlite:///")
+    if not settings.spool_megabytes or settings.store == "memory:":
+        return None
+    beside = Path(f"{sqlite}.spool") if sqlite != settings.store else Path("consentmw.spool")
+    return Spool(settings.spool or beside, limit=settings.spool_megabytes * 1024 * 1024, clock=clock)
 
 
 def _write(descriptor: int, content: bytes) -> None:

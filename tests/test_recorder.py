@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from consentmw.batches import Batch, Row
 from consentmw.errors import StoreError
 from consentmw.events import Context, Count, Event
 from consentmw.recorder import Recorder
+from consentmw.spool import Spool
 from consentmw.stores import EventStore
 from consentmw.stores.memory import MemoryStore
 from consentmw.stores.sqlite import SqliteStore
@@ -510,3 +512,126 @@ def counted(path: Path) -> int:
         return sum(row["count"] for row in store.counts())
     finally:
         store.close()
+
+
+# -- a spool ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool", limit=1024 * 1024, clock=time.time)
+
+
+def test_with_a_spool_an_outage_of_any_length_costs_nothing(
+    store: Store, make: Callable[..., Recorder], spool: Spool
+) -> None:
+    """Ten times what the queue holds, in order, each once; and a withdrawal in the middle of it."""
+    recorder = make(capacity=10, batch=5, spool=spool)
+    store.fails = StoreError("down")
+    for number in range(100):
+        assert recorder.put(COUNT, event(number, "gone" if number < 50 else "stays"))
+        if number == 60:
+            assert recorder.remove("gone")
+        assert recorder.flush(20), "what is in the spool is safe, and nobody has to wait for it"
+    assert (store.total(), recorder.waiting, recorder.dropped) == (0, 0, {})
+    assert spool.size() > 0
+    store.fails = None
+    until(lambda: spool.size() == 0)
+    assert store.total() == 100
+    assert store.ids() == [event(number).route for number in range(50, 100)]
+    until(lambda: not recorder._backlog._behind)
+    recorder.put(COUNT, event(100))
+    assert recorder.flush(20)
+    assert spool.size() == 0, "and rows go straight to the store again"
+
+
+def test_what_waits_is_delivered_by_the_next_process(store: Store, make: Callable[..., Recorder], spool: Spool) -> None:
+    recorder = make(spool=spool)
+    store.fails = StoreError("down")
+    recorder.put(COUNT, event(1))
+    assert recorder.close(20), "nothing is lost by an end during an outage"
+    assert recorder.dropped == {}
+    store.fails = None
+    again = make(spool=spool)
+    again.put(COUNT, event(2))
+    until(lambda: store.total() == 2)
+    assert store.ids() == [event(1).route, event(2).route]
+
+
+def test_a_batch_that_the_store_took_before_it_failed_counts_once(
+    store: Store, make: Callable[..., Recorder], spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to a commit was lost: nobody knows, so it comes again."""
+    write = MemoryStore.write
+
+    def taken_and_lost(self: MemoryStore, *batch: object) -> None:
+        write(self, *batch)  # type: ignore[arg-type]
+        raise StoreError("the connection broke")
+
+    for options in ({"spool": spool}, {}):
+        recorder = make(**options)  # type: ignore[arg-type]
+        with monkeypatch.context() as patched:
+            patched.setattr(MemoryStore, "write", taken_and_lost)
+            recorder.put(COUNT, event(1))
+            until(lambda: store.asked.count("write") >= 2)
+        assert recorder.flush(20)
+        until(lambda: spool.size() == 0)
+        store.asked.clear()
+    assert store.total() == 2
+
+
+def test_a_full_spool_drops_what_comes_and_says_so(store: Store, make: Callable[..., Recorder], spool: Spool) -> None:
+    recorder = make(spool=Spool(spool._folder, limit=5_000, clock=time.time))
+    store.fails = StoreError("down")
+    for number in range(50):
+        recorder.put(COUNT, event(number))
+        assert recorder.flush(20)
+    dropped = recorder.dropped["spool full"]
+    assert 0 < dropped < 50
+    assert spool.size() <= 5_000
+    store.fails = None
+    until(lambda: store.total() == 50 - dropped)
+
+
+def test_a_disk_that_takes_nothing_leaves_rows_in_the_queue(
+    store: Store, make: Callable[..., Recorder], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    recorder = make(capacity=10, spool=Spool(tmp_path / "file" / "spool", limit=1_000_000, clock=time.time))
+    store.fails = StoreError("down")
+    assert [recorder.put(COUNT, event(number)) for number in range(12)] == [True] * 10 + [False] * 2
+    store.fails = None
+    assert recorder.flush(20)
+    assert store.total() == 10
+
+
+def test_what_is_no_batch_of_ours_is_left_out(store: Store, make: Callable[..., Recorder], spool: Spool) -> None:
+    for junk in (b"", b"{}", b"\xff", b"[]", b'{"version": 2}', b'{"version": 1, "id": 1, "rows": [[9]]}', b"1" * 5000):
+        spool.add(junk)
+    spool.add(Batch("b1", [(COUNT, event(1))]).encode())
+    spool.close()
+    recorder = make(spool=spool)
+    recorder.put(COUNT)
+    until(lambda: store.total() == 2)
+    assert recorder.dropped == {"unreadable": 7}
+
+
+def test_the_agent_as_sent_never_reaches_the_disk(store: Store, make: Callable[..., Recorder], spool: Spool) -> None:
+    """A spool is a disk like any other: it holds what the store would hold."""
+    recorder = make(spool=spool)
+    store.fails = StoreError("down")
+    recorder.put(COUNT, event(1)._replace(context=Context("visit", "r1", "n1", raw=FIREFOX)))
+    assert recorder.flush(20)
+    content = b"".join(path.read_bytes() for path in spool._folder.iterdir())
+    assert b"Firefox" in content
+    assert b"Gecko" not in content
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 10])
+def test_a_batch_is_the_same_after_its_way_through_the_spool(number: int) -> None:
+    rows: list[Row] = [
+        (COUNT._replace(route=f"/{n % 3}"), event(n, f"r{n % 2}") if n % 4 else None) for n in range(number)
+    ]
+    batch = Batch("id", rows)
+    assert Batch.decode(batch.encode()) == batch
+    assert [row for half in batch.halves() for row in half.rows] == rows

@@ -6,6 +6,7 @@ Refuses to open any store.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, field_validator
@@ -37,6 +38,11 @@ class RecordingOptions(BaseModel):
     queue_capacity: int = Field(default=10_000, ge=10, le=1_000_000)
     #: seconds between two writes to the store: what a killed process can lose
     flush_seconds: float = Field(default=0.5, gt=0, le=60)
+    #: folder in which rows wait while the store does not take them, for all processes of one machine; None: beside
+    #: the SQLite file, else ``consentmw.spool`` in the working folder
+    spool: Path | None = None
+    #: megabytes that may wait there before new rows are dropped and counted; 0: rows wait in memory only
+    spool_megabytes: int = Field(default=256, ge=0, le=1_000_000)
 
     # -- links in e-mails ----------------------------------------------------------------------
     #: days that click-through links and pixels are honoured after signing; 0 for ever, since old mails are opened
