@@ -1,4 +1,4 @@
-"""P6: the recorder into SQLite, durable rows a second, against raw ``executemany`` of the same rows in the same batches.
+"""P6: the recorder into SQLite, durable rows a second, against raw ``executemany`` of the same rows in like batches.
 
 The reference writes every column of every row into one table with the same two look-ups (a key, and
 the visitor's receipt), in transactions of 1,000 rows with full synchronisation. Ours takes the rows
@@ -61,7 +61,7 @@ def raw(path: Path, rows: list[tuple[object, ...]]) -> float:
         database.execute("PRAGMA synchronous=FULL")
         database.execute(f"CREATE TABLE events (id TEXT PRIMARY KEY, {', '.join(columns)})")
         database.execute("CREATE INDEX events_receipt ON events (receipt)")
-        insert = f"INSERT INTO events VALUES ({', '.join('?' * len(rows[0]))})"  # noqa: S608
+        insert = f"INSERT INTO events VALUES ({', '.join('?' * len(rows[0]))})"
         start = time.perf_counter()
         for at in range(0, len(rows), BATCH):
             database.execute("BEGIN IMMEDIATE")

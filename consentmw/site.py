@@ -34,10 +34,10 @@ from .notices import Notices
 from .once import Once
 from .purposes import Catalogue
 from .recorder import Recorder
+from .recorder.spool import open_spool
 from .regions import DECLINED, Regions
 from .relay import open_relay
 from .settings import Settings
-from .spool import open_spool
 from .stores import open_event_store, open_ledger_store
 from .tokens import Tokens
 from .visitor import Visitor

@@ -13,7 +13,7 @@ import pytest
 
 from consentmw.ledger import Ledger
 from consentmw.recorder import Recorder
-from consentmw.spool import Spool
+from consentmw.recorder.spool import Spool
 from consentmw.stores import open_event_store, open_ledger_store
 
 ROOT = Path(__file__).parents[1]

@@ -625,7 +625,7 @@ def test_a_role_that_may_only_add_can_record_and_prove(postgres: Server, store: 
     """The tables belong to somebody else, so that not even the application can take the trigger away."""
     postgres.run(
         "GRANT USAGE ON SCHEMA consentmw TO visitor",
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON consentmw.events, consentmw.contexts, consentmw.batches, "
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON consentmw.events, consentmw.contexts, consentmw.recorder.batches, "
         "consentmw.counts, consentmw.erased, consentmw.meta "
         "TO visitor",
         "GRANT SELECT, INSERT ON consentmw.ledger TO visitor",

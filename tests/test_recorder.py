@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from consentmw.batches import Batch, Row
 from consentmw.errors import StoreError
 from consentmw.events import Context, Count, Event
 from consentmw.recorder import Recorder
-from consentmw.spool import Spool
+from consentmw.recorder.batches import Batch, Row
+from consentmw.recorder.spool import Spool
 from consentmw.stores import EventStore
 from consentmw.stores.memory import MemoryStore
 from consentmw.stores.sqlite import SqliteStore
@@ -236,7 +236,7 @@ def test_put_does_not_wait_for_a_store_that_hangs(store: Store, make: Callable[.
 def test_a_row_that_can_not_be_stored_blocks_nothing(store: Store, make: Callable[..., Recorder], batch: int) -> None:
     recorder = make(batch=batch)
     for number in range(20):
-        recorder.put(COUNT, event(number)._replace(**({"link": "\ud800"} if number in (0, 7, 8, 19) else {})))
+        recorder.put(COUNT, event(number)._replace(link="\ud800" if number in (0, 7, 8, 19) else None))
     assert recorder.flush(20)
     assert store.ids() == [event(n).route for n in range(20) if n not in (0, 7, 8, 19)]
     assert recorder.dropped == {"unencodable": 4}
@@ -539,7 +539,7 @@ def test_with_a_spool_an_outage_of_any_length_costs_nothing(
     until(lambda: spool.size() == 0)
     assert store.total() == 100
     assert store.ids() == [event(number).route for number in range(50, 100)]
-    until(lambda: not recorder._backlog._behind)
+    until(lambda: not recorder.behind)
     recorder.put(COUNT, event(100))
     assert recorder.flush(20)
     assert spool.size() == 0, "and rows go straight to the store again"
@@ -569,7 +569,7 @@ def test_a_batch_that_the_store_took_before_it_failed_counts_once(
         raise StoreError("the connection broke")
 
     for options in ({"spool": spool}, {}):
-        recorder = make(**options)  # type: ignore[arg-type]
+        recorder = make(**options)
         with monkeypatch.context() as patched:
             patched.setattr(MemoryStore, "write", taken_and_lost)
             recorder.put(COUNT, event(1))

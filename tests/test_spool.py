@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consentmw.errors import SpoolFull
-from consentmw.spool import Spool
+from consentmw.recorder.spool import Spool
 
 MEGABYTE = 1024 * 1024
 
@@ -114,7 +114,7 @@ def test_a_segment_that_is_being_written_is_left_to_its_process(tmp_path: Path) 
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from consentmw.spool import Spool
+from consentmw.recorder.spool import Spool
 spool = Spool(Path(sys.argv[1]), limit=1 << 26, clock=time.time)
 number = 0
 while True:

@@ -21,6 +21,7 @@ from .exchange import Exchange
 from .files import Files
 from .holding import Holding
 from .measuring import Measuring
+from .metrics import Metrics
 from .render import Renderer
 from .reports import Reports
 from .showing import Showing
@@ -62,6 +63,7 @@ class Pages:
             "go": measuring.click_through,
             "px": measuring.pixel,
             "static": _read_only(files.static),
+            "metrics": _read_only(Metrics(site).show),
         }
         self._missing = showing.missing
         if site.settings.policy != "off":

@@ -22,14 +22,14 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import WeakSet
 
+from ..errors import StoreError
+from ..events import Count, Event, uuid7
 from .backlog import Backlog
 from .batches import Batch, Row
-from .errors import StoreError
-from .events import Count, Event, uuid7
 
 if TYPE_CHECKING:
+    from ..stores import EventStore
     from .spool import Spool
-    from .stores import EventStore
 
 __all__ = ["Recorder"]
 
@@ -147,6 +147,16 @@ class Recorder:
     def waiting(self) -> int:
         """Rows in the queue."""
         return len(self._queue)
+
+    @property
+    def behind(self) -> bool:
+        """Whether rows wait in the spool because the store did not take them."""
+        return self._backlog.behind
+
+    @property
+    def spooled(self) -> int:
+        """Bytes that wait in the spool, of all processes of this machine."""
+        return self._backlog.spooled
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until everything put before is in the store; False when that took over ``timeout`` seconds."""
@@ -336,6 +346,5 @@ def _at_end() -> None:
         recorder.close(_LAST_CHANCE)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(after_in_child=_after_fork)
 atexit.register(_at_end)

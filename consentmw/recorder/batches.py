@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from .errors import StoreError
-from .events import Context, Count, Event, complete
+from ..errors import StoreError
+from ..events import Context, Count, Event, complete
 
 __all__ = ["Batch", "Row"]
 

@@ -14,12 +14,12 @@ from threading import Event as Signal
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final
 
+from ..errors import SpoolFull, StoreError
 from .batches import Batch
-from .errors import SpoolFull, StoreError
 from .spool import Spool
 
 if TYPE_CHECKING:
-    from .stores import EventStore
+    from ..stores import EventStore
 
 __all__ = ["Backlog"]
 
@@ -56,7 +56,12 @@ class Backlog:
         self._stop = Signal()
         self._thread: Thread | None = None
         #: whether batches wait, so that new ones have to wait behind them
-        self._behind = False
+        self.behind = False
+
+    @property
+    def spooled(self) -> int:
+        """Bytes that wait."""
+        return self._spool.size() if self._spool is not None else 0
 
     def start(self) -> None:
         """Deliver what an earlier process left, if it left anything."""
@@ -72,7 +77,7 @@ class Backlog:
         if self._spool is None:
             self._write(batch)
             return
-        if not self._behind:
+        if not self.behind:
             try:
                 self._write(batch)
                 return
@@ -90,7 +95,7 @@ class Backlog:
         """After a fork, in the child: nothing of the parent's is ours to deliver."""
         if self._spool is not None:
             self._spool.forget()
-        self._lock, self._stop, self._thread, self._behind = Lock(), Signal(), None, False
+        self._lock, self._stop, self._thread, self.behind = Lock(), Signal(), None, False
 
     def close(self, timeout: float) -> None:
         """End the thread; what waits is delivered by the next process."""
@@ -120,7 +125,7 @@ class Backlog:
     # -- delivery ------------------------------------------------------------------------------
 
     def _deliver_later(self, spool: Spool) -> None:
-        self._behind = True
+        self.behind = True
         if self._thread is None and not self._stop.is_set():
             thread = Thread(target=self._run, args=(spool,), name="consentmw-backlog", daemon=True)
             # At the end of the interpreter none can start: then the next process delivers.
@@ -140,7 +145,7 @@ class Backlog:
                     self._complain(error)
             with self._lock:
                 if not spool.pending:
-                    self._behind, self._thread = False, None
+                    self.behind, self._thread = False, None
                     return
 
     def _take(self, content: bytes) -> None:

@@ -21,9 +21,9 @@ from threading import Lock
 from typing import BinaryIO, Final
 from zlib import crc32
 
-from .errors import SpoolFull
-from .events.ids import uuid7
-from .settings import Settings
+from ..errors import SpoolFull
+from ..events.ids import uuid7
+from ..settings import Settings
 
 __all__ = ["Spool", "open_spool"]
 
