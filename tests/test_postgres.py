@@ -625,10 +625,11 @@ def test_a_role_that_may_only_add_can_record_and_prove(postgres: Server, store: 
     """The tables belong to somebody else, so that not even the application can take the trigger away."""
     postgres.run(
         "GRANT USAGE ON SCHEMA consentmw TO visitor",
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON consentmw.events, consentmw.contexts, consentmw.recorder.batches, "
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON consentmw.events, consentmw.contexts, consentmw.batches, "
         "consentmw.counts, consentmw.erased, consentmw.meta "
         "TO visitor",
         "GRANT SELECT, INSERT ON consentmw.ledger TO visitor",
+        "GRANT USAGE ON SEQUENCE consentmw.events_number, consentmw.contexts_id_seq TO visitor",
     )
     limited = PostgresStore(role)
     limited.write({COUNT: 1}, [event(), event(receipt="r2")])
