@@ -3,26 +3,26 @@
 A row is durable when :meth:`Ledger.append` returns; only then may a choice take effect. Whoever
 edits, removes or reorders a row breaks the chain, and :meth:`Ledger.verify` names where. Whoever
 can rewrite all rows can rewrite the chain, too: against that, :meth:`Ledger.anchor` gives a short
-text to keep elsewhere.
+text to keep elsewhere, and checkpoints.py signs it. The rows of one visitor can be erased
+(:meth:`Ledger.erase`), and the chain still holds: chain.py says how.
 
 Refuses to know a visitor: a receipt is a random text, and no address or agent is in a row.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from threading import Lock
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
+from .chain import ERASED, as_ranges, chained, new_salt, problems, sealed
 from .errors import LedgerError, StoreError
-from .stores import Entry, LedgerStore
+from .stores import Entry, LedgerStore, Link, Published
 
-__all__ = ["Entry", "Ledger", "new_receipt"]
+__all__ = ["Entry", "Ledger", "Published", "new_receipt"]
 
 #: characters of the longest field; longer ones are a mistake, and rows are kept for years
 _LONGEST: Final = 500
@@ -30,12 +30,14 @@ _LONGEST_DETAIL: Final = 4_000
 #: receipts of one visitor that are followed back; each is a choice they made
 _MOST_RECEIPTS: Final = 200
 
-#: fields that the first ledgers did not have: their rows keep the hashes they were given
-_LATER: Final = frozenset({"subject", "detail"})
+#: events with an end that are no choices: what was shown once is over, and nothing changes by it
+_PASSING: Final = frozenset({"once"})
 
 _T = TypeVar("_T")
 
-_HASHED: Final = tuple(sorted(field.name for field in fields(Entry) if field.name != "hash"))
+_FIELDS: Final = tuple(field.name for field in fields(Entry))
+_TYPED: Final[dict[str, Any]] = {"seq": 0, "granted": (), "refused": (), "gpc": False}
+_EMPTY: Final = Entry(**{**dict.fromkeys(_FIELDS, ""), **_TYPED})
 
 
 def new_receipt() -> str:
@@ -87,9 +89,10 @@ class Ledger:
 
         Raises LedgerError from whatever kept it from being so: then nothing was added, and no choice may be granted.
         """
-        try:
-            entry = Entry(
-                seq=0,
+
+        def add(store: LedgerStore) -> Entry:
+            entry = replace(
+                _EMPTY,
                 receipt=receipt,
                 at=_time(at),
                 event=event,
@@ -108,20 +111,74 @@ class Ledger:
                 previous=previous,
                 subject=subject,
                 detail=detail,
-                prev_hash="",
-                hash="",
             )
-            _check(entry)
-            return self._opened().append(lambda seq, last: _chained(entry, seq, last))
-        except LedgerError:
-            raise
-        except Exception as error:
-            # Whatever a store raises, the meaning here is the same: there is no proof.
-            raise LedgerError(f"the choice could not be recorded: {error}") from error
+            return store.append(_link(entry))
+
+        return self._writing("the choice could not be recorded", add)
+
+    def erase(
+        self,
+        receipts: Iterable[str],
+        subject: str = "",
+        *,
+        at: datetime,
+        method: str,
+        keep: Collection[str] = frozenset(),
+    ) -> int:
+        """Empty what identifies somebody in their rows, for ever and everywhere in the store; the number of rows.
+
+        Those are the rows of these receipts, with the choices before and after them, and all about ``subject`` (the
+        pseudonym of an account), but for events in ``keep``. Receipt, previous, subject and detail are gone; what was
+        chosen, when and under which words stays, as nobody's. Rows of event ``erased`` under a new number name the
+        rows that were emptied, so that :meth:`verify` can tell an erasure from a tampering. Finding nothing adds no
+        row, so it may be repeated. Raises LedgerError: then nothing was erased.
+        """
+
+        def record(numbers: Iterable[int]) -> list[Link]:
+            row = replace(_EMPTY, receipt=new_receipt(), at=_time(at), event=ERASED, method=method)
+            texts = as_ranges(numbers, _LONGEST_DETAIL - len('{"rows":""}'))
+            return [_link(replace(row, detail=f'{{"rows":"{text}"}}')) for text in texts]
+
+        # What says which rows were erased can't be erased itself, and says nothing about anybody.
+        kept = {*keep, ERASED}
+        return self._writing(
+            "the erasure could not be recorded", lambda store: store.blank({*receipts}, subject, kept, record)
+        )
+
+    def expire(self, now: datetime) -> int:
+        """Add a row of event ``expired`` for each choice whose time is over and that nothing replaced; how many.
+
+        It says what was granted and refused until then. Each choice expires once, however many processes look;
+        authorizations of usage data that ended count as choices. Raises LedgerError.
+        """
+
+        def record(ended: Entry) -> Link:
+            over = replace(ended, at=_time(now), event="expired", method="clock")
+            return _link(replace(over, shown="", valid_until="", previous="", detail=""))
+
+        return self._writing(
+            "what expired could not be recorded", lambda store: store.lapse(_time(now), _PASSING, record)
+        )
+
+    def publish(self, id: str, at: datetime, fingerprint: str, content: str) -> bool:  # noqa: A002
+        """Keep a version of the privacy notice; False when one with its id is there, which stays as it is.
+
+        ``content`` is JSON of any length. Raises LedgerError.
+        """
+        notice = Published(id, _time(at), fingerprint, content)
+        return self._writing("the notice could not be kept", lambda store: store.publish(notice))
+
+    def published(self) -> list[Published]:
+        """Every version of the privacy notice, oldest first. Raises LedgerError."""
+        return self._reading(lambda store: store.published())
 
     def entries(self, receipt: str) -> list[Entry]:
         """The rows of a receipt and of the receipts it replaced, oldest first. Raises LedgerError."""
         return self._reading(lambda store: _history(store, receipt))
+
+    def family(self, receipt: str) -> set[str]:
+        """The receipt, those it replaced and those that replaced it. Raises LedgerError."""
+        return self._reading(lambda store: store.family({receipt}))
 
     def about(self, subject: str) -> list[Entry]:
         """The rows about an account, oldest first. Raises LedgerError."""
@@ -139,17 +196,28 @@ class Ledger:
         seq, digest = self._reading(lambda store: store.head())
         return f"{seq}:{digest}"
 
-    def verify(self, anchor: str = "") -> list[str]:
-        """What is wrong, a line for each row that was edited, moved, removed or slipped in; [] when nothing is.
+    def verify(self, anchor: str = "", noted: Mapping[int, Collection[str]] | None = None) -> list[str]:
+        """What is wrong, a line for each row that was edited, moved, removed, emptied or slipped in; [] if nothing is.
 
-        With an ``anchor`` that was noted before, a ledger that was rewritten as a whole is found, too.
-        Raises LedgerError when it can't be read.
+        With an ``anchor`` that was noted before, or with ``noted`` hashes of rows by their numbers (checkpoints.py), a
+        ledger that was rewritten as a whole is found, too. Raises LedgerError when it can't be read.
         """
         seq, _, digest = anchor.partition(":")
         if anchor and not (seq.isascii() and seq.isdigit()):
             raise LedgerError("an anchor looks like 12:ab34..., as the ledger gave it")
-        noted = {int(seq): digest} if int(seq or 0) else {}
-        return self._reading(lambda store: list(_problems(store, noted)))
+        known = {number: {*hashes} for number, hashes in (noted or {}).items()}
+        if int(seq or 0):
+            known.setdefault(int(seq), set()).add(digest)
+        return self._reading(lambda store: list(problems(store, known)))
+
+    def _writing(self, failed: str, write: Callable[[LedgerStore], _T]) -> _T:
+        try:
+            return write(self._opened())
+        except LedgerError:
+            raise
+        except Exception as error:
+            # Whatever a store raises, the meaning here is the same: there is no proof.
+            raise LedgerError(f"{failed}: {error}") from error
 
     def _reading(self, read: Callable[[LedgerStore], _T]) -> _T:
         store = self._opened()
@@ -172,31 +240,24 @@ def _time(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds")
 
 
+def _link(entry: Entry) -> Link:
+    """What seals this row and chains it, when its turn comes. Raises LedgerError for a row that no caller writes."""
+    _check(entry)
+    entry = replace(entry, salt=new_salt())
+    entry = replace(entry, sealed=sealed(entry))
+    return lambda seq, last: chained(entry, seq, last)
+
+
 def _check(entry: Entry) -> None:
     """Refuse what no caller of ours writes. Raises LedgerError."""
     if not entry.receipt or not entry.event:
         raise LedgerError("a row needs a receipt and an event")
-    for name in _HASHED:
+    for name in _FIELDS:
         value = getattr(entry, name)
         for text in value if isinstance(value, tuple) else (value,):
             most = _LONGEST_DETAIL if name == "detail" else _LONGEST
             if isinstance(text, str) and len(text) > most:
                 raise LedgerError(f"{name}: at most {most} characters, not {len(text)}")
-
-
-def _chained(entry: Entry, seq: int, last: str) -> Entry:
-    entry = replace(entry, seq=seq, prev_hash=last)
-    return replace(entry, hash=_digest(entry))
-
-
-def _digest(entry: Entry) -> str:
-    """SHA-256 over every other field as JSON: keys sorted, no spaces, ASCII; later fields if they say something."""
-    content = {name: value for name in _HASHED if (value := getattr(entry, name)) or name not in _LATER}
-    try:
-        return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
-    except TypeError:
-        # A value of a type that we never write: whatever its hash says, it is not ours.
-        return ""
 
 
 def _history(store: LedgerStore, receipt: str) -> list[Entry]:
@@ -210,29 +271,3 @@ def _history(store: LedgerStore, receipt: str) -> list[Entry]:
             found.update((entry.seq, entry) for entry in rows)
             waiting += [entry.previous for entry in rows]
     return [found[seq] for seq in sorted(found)]
-
-
-def _problems(store: LedgerStore, noted: dict[int, str]) -> Iterator[str]:
-    """A line for each row that is not as it was appended."""
-    # The head first: rows that are appended while we read come after it and are no problem.
-    head, digest = store.head()
-    noted = {head: digest, **noted} if head else noted
-    seq, last, named = 0, "", False
-    for entry in store.all():
-        if entry.seq != seq + 1:
-            yield _removed(seq + 1, entry.seq - 1)
-        genuine = _digest(entry) == entry.hash and noted.get(entry.seq, entry.hash) == entry.hash
-        if not genuine:
-            yield f"row {entry.seq}: edited or moved; it does not match its hash"
-        elif entry.seq == seq + 1 and entry.prev_hash != last and not named:
-            # This row is whole, so it is the one before it that is not what it was.
-            yield f"row {max(seq, 1)}: edited, and given a new hash; row {entry.seq} was chained to another"
-        seq, last, named = entry.seq, entry.hash, not genuine
-    if (missing := max(noted, default=0)) > seq:
-        yield _removed(seq + 1, missing)
-    if (end := store.head()[0]) < seq:
-        yield f"rows {end + 1} to {seq}: not appended by the ledger"
-
-
-def _removed(first: int, last: int) -> str:
-    return f"row {first}: removed" if first == last else f"rows {first} to {last}: removed"

@@ -1,15 +1,15 @@
-"""Where rows and proofs are kept, behind two small interfaces: EventStore (six verbs) and LedgerStore (five).
+"""Where rows and proofs are kept, behind two small interfaces: EventStore (six verbs) and LedgerStore (ten).
 
 Knows what a store must promise and how a setting names one. Refuses to know which rows a tier
-allows or how a chain is made: events and ledger come ready.
+allows or how a chain is made and sealed: events and ledger come ready.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from ..errors import SettingsError
 from ..events import Count, Event
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from .postgres import PostgresStore
     from .sqlite import SqliteStore
 
-__all__ = ["Entry", "EventStore", "LedgerStore", "open_event_store", "open_ledger_store", "open_store"]
+__all__ = [
+    "Entry",
+    "EventStore",
+    "LedgerStore",
+    "Link",
+    "Published",
+    "open_event_store",
+    "open_ledger_store",
+    "open_store",
+]
 
 _SQLITE: Final = "sqlite:///"
 _POSTGRES: Final = "postgresql://"
@@ -66,8 +75,29 @@ class Entry:
     subject: str
     #: what the event says beyond these fields, as JSON, or ""
     detail: str
+    #: random; without it nobody can guess what was sealed
+    salt: str
+    #: SHA-256 over salt, receipt, previous, subject and detail: stands for them in the hash, so that they can go
+    sealed: str
     prev_hash: str
     hash: str
+
+
+#: makes the row with this number after the row with this hash
+Link: TypeAlias = Callable[[int, str], Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One version of the privacy notice, as it was put in force."""
+
+    id: str
+    #: ISO 8601, UTC
+    at: str
+    #: of what was asked about: two versions with one fingerprint differ in words only
+    fingerprint: str
+    #: JSON
+    content: str
 
 
 class EventStore(Protocol):
@@ -106,8 +136,33 @@ class EventStore(Protocol):
 class LedgerStore(Protocol):
     """Keeps the ledger: append only, in one order, durable. Any thread, any process. Raises StoreError."""
 
-    def append(self, link: Callable[[int, str], Entry]) -> Entry:
+    def append(self, link: Link) -> Entry:
         """Call ``link`` with the next number and the last hash, and keep what it returns, under one lock."""
+
+    def blank(
+        self,
+        receipts: Collection[str],
+        subject: str,
+        keep: Collection[str],
+        record: Callable[[Sequence[int]], Sequence[Link]],
+    ) -> int:
+        """Empty salt, receipt, previous, subject and detail of rows, all or none; the number of rows.
+
+        That is every row of these receipts, of those they replaced and of those that replaced them, and every row
+        about the subject, but for the events in ``keep``. ``record`` gets their numbers, and what it returns is
+        appended in the same transaction. Afterwards no file of the store holds what was emptied. Raises StoreError,
+        with nothing done, when a row among them is not sealed: its hash would no longer fit.
+        """
+
+    def family(self, receipts: Collection[str]) -> set[str]:
+        """These receipts, those they replaced and those that replaced them."""
+
+    def lapse(self, now: str, passing: Collection[str], record: Callable[[Entry], Link]) -> int:
+        """Append what ``record`` makes of each choice whose time was over at ``now``; the number of rows.
+
+        Not of one that another replaced, that was revoked or that lapsed before; and not of events in ``passing``,
+        which are no choices. What was looked at is not looked at again.
+        """
 
     def entries(self, receipt: str) -> list[Entry]:
         """The rows of a receipt, oldest first."""
@@ -120,6 +175,12 @@ class LedgerStore(Protocol):
 
     def head(self) -> tuple[int, str]:
         """Number and hash of the row that was appended last, noted apart from the rows; (0, "") when empty."""
+
+    def publish(self, notice: Published) -> bool:
+        """Keep a version of the notice; False, and nothing changed, when one with its id is there."""
+
+    def published(self) -> list[Published]:
+        """Every version of the notice, oldest first."""
 
     def close(self) -> None:
         """Let go of files and connections."""

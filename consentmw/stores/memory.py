@@ -6,15 +6,15 @@ proof that is forgotten is none. Everything is gone with the process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from threading import RLock
 from typing import Any
 
 from ..errors import StoreError
 from ..events import EVENT_FIELDS, Count, Event
-from . import Entry
-from .rows import event_values, pack, storable
+from . import Entry, Link, Published
+from .rows import BLANKED, event_values, mark, pack, storable
 
 __all__ = ["MemoryStore"]
 
@@ -29,6 +29,8 @@ class MemoryStore:
         self._events: dict[str, Event] = {}
         self._erased: dict[str, None] = {}
         self._ledger: list[Entry] = []
+        self._lapsed = ("", 0)
+        self._notices: dict[str, Published] = {}
 
     def write(self, counts: Mapping[Count, int], events: Sequence[Event]) -> None:
         storable((*counts, *map(event_values, events)))
@@ -36,7 +38,7 @@ class MemoryStore:
             for count, number in counts.items():
                 self._counts[count] = self._counts.get(count, 0) + number
             for event in events:
-                if event.receipt not in self._erased:
+                if not event.receipt or mark(event.receipt) not in self._erased:
                     self._events.setdefault(event.id, replace(event, _agent=""))
             for kept in (self._counts, self._events):
                 while len(kept) > self._limit:
@@ -45,14 +47,14 @@ class MemoryStore:
     def erase(self, receipt: str) -> int:
         with self._lock:
             if receipt:
-                self._erased[receipt] = None
+                self._erased[mark(receipt)] = None
                 if len(self._erased) > self._limit:
                     del self._erased[next(iter(self._erased))]
             return self._forget([event.id for event in self._events.values() if receipt and event.receipt == receipt])
 
     def erased(self, receipt: str) -> bool:
         with self._lock:
-            return receipt in self._erased
+            return mark(receipt) in self._erased
 
     def purge(self, now: int, limit: int = 10_000) -> int:
         with self._lock:
@@ -74,7 +76,7 @@ class MemoryStore:
         found.sort(key=lambda event: event.id, reverse=True)
         return [dict(zip(EVENT_FIELDS, event_values(event), strict=True)) for event in found[:limit]]
 
-    def append(self, link: Callable[[int, str], Entry]) -> Entry:
+    def append(self, link: Link) -> Entry:
         with self._lock:
             if len(self._ledger) >= self._limit:
                 raise StoreError(f"the memory store holds {self._limit} rows of the ledger, and takes no more")
@@ -83,9 +85,80 @@ class MemoryStore:
             self._ledger.append(entry)
             return entry
 
+    def blank(
+        self,
+        receipts: Collection[str],
+        subject: str,
+        keep: Collection[str],
+        record: Callable[[Sequence[int]], Sequence[Link]],
+    ) -> int:
+        with self._lock:
+            own = self.family(receipts)
+            found = [
+                place
+                for place, row in enumerate(self._ledger)
+                if row.event not in keep and (row.receipt in own or (subject and row.subject == subject))
+            ]
+            if bare := [self._ledger[place].seq for place in found if not self._ledger[place].sealed]:
+                raise StoreError(f"rows written before rows could be erased: {', '.join(map(str, bare[:10]))}")
+            before = len(self._ledger)
+            try:
+                for link in record([self._ledger[place].seq for place in found]) if found else ():
+                    self.append(link)
+            except BaseException:
+                del self._ledger[before:]
+                raise
+            for place in found:
+                self._ledger[place] = replace(self._ledger[place], **dict.fromkeys(BLANKED, ""))  # type: ignore[arg-type]
+            return len(found)
+
+    def family(self, receipts: Collection[str]) -> set[str]:
+        known = {receipt for receipt in receipts if receipt}
+        while True:
+            with self._lock:
+                rows = [row for row in self._ledger if row.receipt in known or row.previous in known]
+            grown = known | {receipt for row in rows for receipt in (row.receipt, row.previous) if receipt}
+            if grown == known:
+                return known
+            known = grown
+
+    def lapse(self, now: str, passing: Collection[str], record: Callable[[Entry], Link]) -> int:
+        with self._lock:
+            rows = [row for row in self._ledger if self._lapsed < (row.valid_until, row.seq) and row.valid_until <= now]
+            rows = [row for row in rows if row.valid_until]
+            for row in rows:
+                self._lapsed = max(self._lapsed, (row.valid_until, row.seq))
+            lapsed = [row for row in rows if row.receipt and row.event not in passing and not self._over(row, passing)]
+            for row in sorted(lapsed, key=lambda row: (row.valid_until, row.seq)):
+                self.append(record(row))
+            return len(lapsed)
+
+    def _over(self, row: Entry, passing: Collection[str]) -> bool:
+        return any(
+            later.previous == row.receipt
+            or (
+                later.receipt == row.receipt
+                and (later.event in ("expired", "revoked") or (later.valid_until and later.event not in passing))
+            )
+            for later in self._ledger
+            if later.seq > row.seq
+        )
+
+    def publish(self, notice: Published) -> bool:
+        storable(((notice.id, notice.at, notice.fingerprint, notice.content),))
+        with self._lock:
+            new = notice.id not in self._notices
+            if new:
+                self._notices[notice.id] = notice
+            return new
+
+    def published(self) -> list[Published]:
+        with self._lock:
+            return sorted(self._notices.values(), key=lambda notice: (notice.at, notice.id))
+
     def entries(self, receipt: str) -> list[Entry]:
         with self._lock:
-            return [entry for entry in self._ledger if entry.receipt == receipt]
+            return [entry for entry in self._ledger if receipt and entry.receipt == receipt]
 
     def about(self, subject: str) -> list[Entry]:
         with self._lock:

@@ -7,7 +7,7 @@ ever: the server ends what takes too long, and when the server itself is silent,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import monotonic, time
@@ -22,7 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..errors import SettingsError, StoreError
 from ..events import EVENT_FIELDS, Count, Event
 from ..settings import postgres_parameters
-from .rows import COUNT_FIELDS, event_values, storable
+from .guard import GUARD, GUARD_3
+from .rows import COUNT_FIELDS, event_values, mark, storable
 from .sql import REMEMBER_ERASED, SqlStore
 
 __all__ = ["PostgresStore"]
@@ -42,7 +43,8 @@ _INCOMING: Final = (
 )
 _WRITE: Final = (
     f"INSERT INTO events ({_COLUMNS}) SELECT {_COLUMNS} FROM incoming WHERE NOT EXISTS "  # noqa: S608
-    "(SELECT FROM erased WHERE erased.receipt = incoming.receipt) ON CONFLICT (id) DO NOTHING"
+    "(SELECT FROM erased WHERE erased.receipt = encode(sha256(convert_to(incoming.receipt, 'UTF8')), 'hex')) "
+    "ON CONFLICT (id) DO NOTHING"
 )
 _TYPES: Final = ", ".join(f"%s::{'text' if name not in ('hour', 'count') else 'bigint'}[]" for name in COUNT_FIELDS)
 #: In one order for everybody: two writers that wait for each other's counters would wait in vain.
@@ -62,19 +64,6 @@ _FORGET: Final = text("DELETE FROM erased WHERE at <= :before")
 _MONTHS: Final = text(
     "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid "
     "WHERE inhparent = 'events'::regclass AND relname ~ '^events_[0-9]{4}_[0-9]{2}$' AND relname < :name ORDER BY 1"
-)
-_GUARD: Final = (
-    "CREATE TABLE events_other PARTITION OF events DEFAULT",
-    """
-    CREATE FUNCTION ledger_is_append_only() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN RAISE EXCEPTION 'rows of the ledger are only ever added'; END $$
-    """,
-    """
-    CREATE TRIGGER ledger_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger
-    FOR EACH STATEMENT EXECUTE FUNCTION ledger_is_append_only()
-    """,
-    # In sessions that replay a replication, too.
-    "ALTER TABLE ledger ENABLE ALWAYS TRIGGER ledger_is_append_only",
 )
 #: What a database or a role may have set otherwise. Acknowledged means on the disk; a stricter setting stays.
 _SESSION: Final = """
@@ -124,7 +113,12 @@ class PostgresStore(SqlStore):
         if connection.exec_driver_sql("SELECT to_regnamespace('consentmw')").scalar() is None:
             connection.exec_driver_sql("CREATE SCHEMA consentmw")
         super()._create(connection)
-        for statement in _GUARD:
+        for statement in ("CREATE TABLE events_other PARTITION OF events DEFAULT", *GUARD):
+            connection.exec_driver_sql(statement)
+
+    def _change(self, connection: Connection, version: int) -> None:
+        super()._change(connection, version)
+        for statement in GUARD_3 if version == 3 else ():
             connection.exec_driver_sql(statement)
 
     @contextmanager
@@ -140,6 +134,12 @@ class PostgresStore(SqlStore):
 
     def _alone(self, connection: Connection) -> None:
         connection.exec_driver_sql(_LOCK.format(_LEDGER))
+
+    def _erasing(self, connection: Connection) -> None:
+        """Nothing to note, since there is nothing to scrub."""
+
+    def _scrub(self, gone: Collection[str]) -> None:
+        """Left to the server: it overwrites old versions of rows when it vacuums, and keeps what its backups need."""
 
     # -- counters and rows ---------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class PostgresStore(SqlStore):
             return 0
         with self._transaction() as connection:
             connection.exec_driver_sql(_LOCK.format(_ERASING))
-            connection.execute(_ERASED, {"receipt": receipt, "at": int(time())})
+            connection.execute(_ERASED, {"receipt": mark(receipt), "at": int(time())})
             return connection.execute(_ERASE, {"receipt": receipt}).rowcount
 
     def purge(self, now: int, limit: int = 10_000) -> int:

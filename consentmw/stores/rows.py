@@ -8,16 +8,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from hashlib import sha256
 from operator import attrgetter
 from typing import Any, Final
 
 from ..events import EVENT_FIELDS, Count
-from . import Entry
+from . import Entry, Published
 
-__all__ = ["COUNT_FIELDS", "ENTRY_FIELDS", "event_values", "pack", "storable", "unpack"]
+__all__ = [
+    "BLANKED",
+    "COUNT_FIELDS",
+    "ENTRY_FIELDS",
+    "NOTICE_FIELDS",
+    "event_values",
+    "mark",
+    "pack",
+    "storable",
+    "unpack",
+]
 
 COUNT_FIELDS: Final = Count._fields
 ENTRY_FIELDS: Final = tuple(field.name for field in fields(Entry))
+NOTICE_FIELDS: Final = tuple(field.name for field in fields(Published))
+#: what an erasure empties in a row of the ledger
+BLANKED: Final = ("salt", "receipt", "previous", "subject", "detail")
 
 #: the values of an event's columns
 event_values: Final = attrgetter(*EVENT_FIELDS)
@@ -39,6 +53,11 @@ def storable(rows: Iterable[Sequence[Any]]) -> None:
                 fits = value is None or kind is float or kind is bool
             if not fits:
                 raise ValueError(f"a {kind.__name__} of a row can't be stored")
+
+
+def mark(receipt: str) -> str:
+    """What stands for an erased receipt: enough to know it again, and nothing that leads back to it."""
+    return sha256(receipt.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def pack(entry: Entry) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The tables, once for every SQL database: counters, event rows, erased receipts, the ledger.
+"""The tables, once for every SQL database: counters, event rows, erased receipts, the ledger, notices.
 
 Knows columns and indexes; refuses to know a dialect's SQL, which is in the store that speaks it.
 """
@@ -9,17 +9,26 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
 
-__all__ = ["CHANGES", "SCHEMA_VERSION", "counts", "erased", "events", "ledger", "meta", "metadata"]
+__all__ = ["CHANGES", "SCHEMA_VERSION", "counts", "erased", "events", "ledger", "meta", "metadata", "notices"]
 
 #: written into every database; a database with a higher one is not touched
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 #: what makes a database of the version before into one of this version
 CHANGES: Final = {
     2: (
         "ALTER TABLE ledger ADD COLUMN subject TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE ledger ADD COLUMN detail TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX ledger_subject ON ledger (subject) WHERE subject <> ''",
-    )
+    ),
+    # And the receipts in the table of erased ones become hashes, which takes more than a statement: see sql.py.
+    3: (
+        "ALTER TABLE ledger ADD COLUMN salt TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE ledger ADD COLUMN sealed TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX ledger_previous ON ledger (previous) WHERE previous <> ''",
+        "CREATE INDEX ledger_valid_until ON ledger (valid_until, seq) WHERE valid_until <> ''",
+        "CREATE TABLE notices (id TEXT NOT NULL PRIMARY KEY, at TEXT NOT NULL, "
+        "fingerprint TEXT NOT NULL, content TEXT NOT NULL)",
+    ),
 }
 
 metadata = MetaData()
@@ -82,7 +91,7 @@ Index("events_receipt", events.c.receipt, sqlite_where=_own, postgresql_where=_o
 # This one costs next to nothing: it notes only the lowest and highest date of each megabyte.
 Index("events_expires", events.c.expires, postgresql_using="brin").ddl_if(dialect="postgresql")
 
-#: receipts whose rows were erased, so that a row that was under way at that moment is not written after it
+#: SHA-256 of receipts whose rows were erased, so that a row that was under way at that moment is not written after it
 erased = Table(
     "erased",
     metadata,
@@ -104,8 +113,21 @@ ledger = Table(
     *(Column(name, Text, nullable=False) for name in ("notice", "shown", "fingerprint", "valid_until")),
     Column("previous", Text, nullable=False),
     Column("subject", _KEY, nullable=False),
-    *(Column(name, Text, nullable=False) for name in ("detail", "prev_hash", "hash")),
+    *(Column(name, Text, nullable=False) for name in ("detail", "salt", "sealed", "prev_hash", "hash")),
 )
 
 _known = ledger.c.subject != ""
 Index("ledger_subject", ledger.c.subject, sqlite_where=_known, postgresql_where=_known)
+# Who erases looks both ways along the receipts of a visitor.
+_later = ledger.c.previous != ""
+Index("ledger_previous", ledger.c.previous, sqlite_where=_later, postgresql_where=_later)
+_ends = ledger.c.valid_until != ""
+Index("ledger_valid_until", ledger.c.valid_until, ledger.c.seq, sqlite_where=_ends, postgresql_where=_ends)
+
+#: versions of the privacy notice; a row is never changed
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", _KEY, primary_key=True),
+    *(Column(name, Text, nullable=False) for name in ("at", "fingerprint", "content")),
+)

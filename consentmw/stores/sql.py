@@ -1,23 +1,23 @@
 """What the SQL databases have alike: connections that survive a fork, and questions asked in the same words.
 
-Knows the ledger and the reading of counters and rows; refuses to know how a dialect writes rows, waits
-for its locks or tells its errors apart.
+Knows the ledger, notices, and the reading of counters and rows; refuses to know how a dialect writes rows,
+waits for its locks or tells its errors apart.
 """
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, TextClause, bindparam, inspect, text
 
 from ..errors import StoreError
-from . import Entry, schema
-from .rows import ENTRY_FIELDS, pack, unpack
+from . import Entry, Link, Published, schema
+from .rows import BLANKED, ENTRY_FIELDS, NOTICE_FIELDS, mark, pack, storable, unpack
 
 __all__ = ["REMEMBER_ERASED", "SqlStore"]
 
@@ -40,6 +40,39 @@ _ENTRIES: Final = text(f"SELECT {_COLUMNS} FROM ledger WHERE receipt = :receipt 
 # With the condition of the index, so that it is used.
 _ABOUT: Final = text(f"SELECT {_COLUMNS} FROM ledger WHERE subject = :subject AND subject <> '' ORDER BY seq")  # noqa: S608
 _PAGE: Final = text(f"SELECT {_COLUMNS} FROM ledger WHERE seq > :after ORDER BY seq LIMIT 500")  # noqa: S608
+#: values of one statement; databases take some 32,000
+_MANY: Final = 5_000
+
+
+def _among(statement: str) -> TextClause:
+    return text(statement).bindparams(bindparam("these", expanding=True))
+
+
+_LINKED: Final = (
+    _among("SELECT receipt, previous FROM ledger WHERE receipt IN :these"),
+    _among("SELECT receipt, previous FROM ledger WHERE previous IN :these AND previous <> ''"),
+)
+_OWN: Final = (
+    _among("SELECT seq, event, sealed, receipt, subject FROM ledger WHERE receipt IN :these"),
+    _among("SELECT seq, event, sealed, receipt, subject FROM ledger WHERE subject IN :these AND subject <> ''"),
+)
+_BLANK: Final = _among(f"UPDATE ledger SET {' = :none, '.join(BLANKED)} = :none WHERE seq IN :these")  # noqa: S608
+#: rows looked at under one lock for choices that lapsed
+_LAPSING: Final = 200
+_LAPSED: Final = text(
+    f"SELECT {_COLUMNS} FROM ledger WHERE valid_until <> '' AND valid_until <= :now "  # noqa: S608
+    f"AND (valid_until, seq) > (:until, :seq) ORDER BY valid_until, seq LIMIT {_LAPSING}"
+)
+_OVER: Final = _among(
+    "SELECT 1 FROM ledger WHERE previous = :receipt AND previous <> '' AND seq > :seq UNION ALL "
+    "SELECT 1 FROM ledger WHERE receipt = :receipt AND seq > :seq "
+    "AND (event IN ('expired', 'revoked') OR valid_until <> '' AND event NOT IN :these) LIMIT 1"
+)
+_PUBLISH: Final = text(
+    f"INSERT INTO notices ({', '.join(NOTICE_FIELDS)}) VALUES ({', '.join(f':{name}' for name in NOTICE_FIELDS)}) "  # noqa: S608
+    "ON CONFLICT (id) DO NOTHING"
+)
+_PUBLISHED: Final = text(f"SELECT {', '.join(NOTICE_FIELDS)} FROM notices ORDER BY at, id")  # noqa: S608
 _GONE: Final = text("SELECT receipt FROM erased WHERE receipt = :receipt")
 _GET: Final = text("SELECT value FROM meta WHERE key = :key")
 _SET: Final = text(
@@ -73,6 +106,25 @@ class SqlStore(ABC):
     def _alone(self, connection: Connection) -> None:
         """Wait until no other process appends to the ledger, to the end of this transaction."""
 
+    @abstractmethod
+    def _erasing(self, connection: Connection) -> None:
+        """Note, in the transaction that empties rows, that they are still to be scrubbed."""
+
+    @abstractmethod
+    def _scrub(self, gone: Collection[str]) -> None:
+        """See to it that no file holds these texts any more, which were just emptied; what is left over, for none."""
+
+    def _change(self, connection: Connection, version: int) -> None:
+        """What makes tables of the version before into tables of this one."""
+        for statement in schema.CHANGES[version]:
+            connection.execute(text(statement))
+        if version == 3:
+            plain = [
+                {"was": was, "mark": mark(was)} for (was,) in connection.execute(text("SELECT receipt FROM erased"))
+            ]
+            if plain:
+                connection.execute(text("UPDATE erased SET receipt = :mark WHERE receipt = :was"), plain)
+
     def _create(self, connection: Connection) -> None:
         """Make the tables."""
         schema.metadata.create_all(connection, checkfirst=False)
@@ -92,8 +144,7 @@ class SqlStore(ABC):
             known = f"this version knows {schema.SCHEMA_VERSION}: update consentmw first"
             raise StoreError(f"{self._name} has schema {found or 'unknown'}, and {known}")
         for version in range(int(found) + 1, schema.SCHEMA_VERSION + 1):
-            for statement in schema.CHANGES[version]:
-                connection.execute(text(statement))
+            self._change(connection, version)
             connection.execute(_SET, {"key": "schema", "value": str(version)})
 
     @contextmanager
@@ -150,28 +201,71 @@ class SqlStore(ABC):
 
     # -- ledger --------------------------------------------------------------------------------
 
-    def append(self, link: Callable[[int, str], Entry]) -> Entry:
+    def append(self, link: Link) -> Entry:
         with self._transaction() as connection:
             self._alone(connection)
-            seq, last = _head(connection)
-            found = connection.execute(_LAST).first()
-            if found is not None and found[0] > seq:
-                # Rows that we did not note: verify() will name them; a new one must still fit behind them.
-                seq, last = found
-            entry = link(seq + 1, last)
-            connection.execute(_APPEND, pack(entry))
-            connection.execute(_SET, {"key": "ledger", "value": f"{entry.seq} {entry.hash}"})
-        return entry
+            return _append(connection, [link])[0]
+
+    def blank(
+        self,
+        receipts: Collection[str],
+        subject: str,
+        keep: Collection[str],
+        record: Callable[[Sequence[int]], Sequence[Link]],
+    ) -> int:
+        about = {subject} if subject and "\0" not in subject else set()
+        # Most of the search without the lock; under it, only for what came in between.
+        own = self.family(receipts)
+        with self._transaction() as connection:
+            self._alone(connection)
+            own = _family(connection, own)
+            rows = [*_among_these(connection, _OWN[0], own), *_among_these(connection, _OWN[1], about)]
+            found = sorted({row.seq: row.sealed for row in rows if row.event not in keep}.items())
+            kept = {text for row in rows if row.event in keep for text in (row.receipt, row.subject)}
+            if bare := [seq for seq, sealed in found if not sealed]:
+                raise StoreError(f"rows written before rows could be erased: {', '.join(map(str, bare[:10]))}")
+            numbers = [seq for seq, _ in found]
+            if numbers:
+                _append(connection, record(numbers))
+                self._erasing(connection)
+            for at in range(0, len(numbers), _MANY):
+                connection.execute(_BLANK, {"these": numbers[at : at + _MANY], "none": ""})
+        self._scrub((own | about) - kept if numbers else ())
+        return len(numbers)
+
+    def family(self, receipts: Collection[str]) -> set[str]:
+        with self._reading() as connection:
+            return _family(connection, {receipt for receipt in receipts if receipt and "\0" not in receipt})
+
+    def lapse(self, now: str, passing: Collection[str], record: Callable[[Entry], Link]) -> int:
+        made = 0
+        while True:
+            # A few at a time, so that visitors' choices do not wait for all of them.
+            with self._transaction() as connection:
+                self._alone(connection)
+                until, _, seq = _get(connection, "lapsed").partition(" ")
+                place = {"until": until, "seq": int(seq) if seq.isdigit() else 0, "now": now}
+                rows = [unpack(row) for row in connection.execute(_LAPSED, place)]
+                for row in rows:
+                    asked = {"receipt": row.receipt, "seq": row.seq, "these": list(passing)}
+                    choice = row.receipt and row.event not in passing
+                    if choice and connection.execute(_OVER, asked).first() is None:
+                        _append(connection, [record(row)])
+                        made += 1
+                if rows:
+                    connection.execute(_SET, {"key": "lapsed", "value": f"{rows[-1].valid_until} {rows[-1].seq}"})
+            if len(rows) < _LAPSING:
+                return made
 
     def erased(self, receipt: str) -> bool:
         if "\0" in receipt:
             return False
         with self._reading() as connection:
-            return connection.execute(_GONE, {"receipt": receipt}).first() is not None
+            return connection.execute(_GONE, {"receipt": mark(receipt)}).first() is not None
 
     def entries(self, receipt: str) -> list[Entry]:
-        if "\0" in receipt:
-            return []
+        if not receipt or "\0" in receipt:
+            return []  # rows without one were erased
         with self._reading() as connection:
             return [unpack(row) for row in connection.execute(_ENTRIES, {"receipt": receipt})]
 
@@ -195,6 +289,51 @@ class SqlStore(ABC):
     def head(self) -> tuple[int, str]:
         with self._reading() as connection:
             return _head(connection)
+
+    # -- notices -------------------------------------------------------------------------------
+
+    def publish(self, notice: Published) -> bool:
+        values = {name: getattr(notice, name) for name in NOTICE_FIELDS}
+        storable((tuple(values.values()),))
+        with self._transaction() as connection:
+            return connection.execute(_PUBLISH, values).rowcount == 1
+
+    def published(self) -> list[Published]:
+        with self._reading() as connection:
+            return [Published(*row) for row in connection.execute(_PUBLISHED)]
+
+
+def _append(connection: Connection, links: Iterable[Link]) -> list[Entry]:
+    """Add rows behind the last one; the caller holds the lock."""
+    seq, last = _head(connection)
+    found = connection.execute(_LAST).first()
+    if found is not None and found[0] > seq:
+        # Rows that we did not note: verify() will name them; a new one must still fit behind them.
+        seq, last = found
+    made: list[Entry] = []
+    for link in links:
+        entry = link(seq + 1, last)
+        connection.execute(_APPEND, pack(entry))
+        seq, last = entry.seq, entry.hash
+        made.append(entry)
+    connection.execute(_SET, {"key": "ledger", "value": f"{seq} {last}"})
+    return made
+
+
+def _family(connection: Connection, receipts: set[str]) -> set[str]:
+    """These receipts, and whatever they replaced or were replaced by."""
+    known, fresh = set(receipts), set(receipts)
+    while fresh:
+        rows = [row for statement in _LINKED for row in _among_these(connection, statement, fresh)]
+        fresh = {receipt for row in rows for receipt in row if receipt} - known
+        known |= fresh
+    return known
+
+
+def _among_these(connection: Connection, statement: TextClause, these: Collection[str]) -> list[Any]:
+    values = list(these)
+    chunks = (values[at : at + _MANY] for at in range(0, len(values), _MANY))
+    return [row for chunk in chunks for row in connection.execute(statement, {"these": chunk})]
 
 
 def _get(connection: Connection, key: str) -> str:

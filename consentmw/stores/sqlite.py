@@ -1,20 +1,22 @@
 """A store in one SQLite file: counters, rows and ledger of one machine, shared by its processes.
 
 Durable when a call returns (WAL, synchronous=FULL). The SQL of the hot path is written out and goes
-to the driver as it is; SQLAlchemy gives the tables, the pool and the transactions.
+to the driver as it is; SQLAlchemy gives the tables, the pool and the transactions. What is deleted is
+overwritten, in the file and in its log.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from time import time
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy import event as hooks
@@ -22,10 +24,13 @@ from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, Programmin
 
 from ..errors import StoreError
 from ..events import EVENT_FIELDS, Count, Event
-from .rows import COUNT_FIELDS, event_values, storable
+from .remains import holds
+from .rows import COUNT_FIELDS, event_values, mark, storable
 from .sql import REMEMBER_ERASED, SqlStore
 
 __all__ = ["SqliteStore"]
+
+logger = logging.getLogger("consentmw.stores")
 
 
 def _insert(table: str, columns: Sequence[str], rows: int = 1) -> str:
@@ -48,6 +53,16 @@ _ERASE: Final = (
     "INSERT INTO erased (receipt, at) VALUES (?, ?) ON CONFLICT (receipt) DO NOTHING",
     "DELETE FROM events WHERE receipt = ? AND receipt <> ''",
 )
+#: erasures whose scrubbing is still to come; should a process be killed in between, another does it
+_UNSCRUBBED: Final = (
+    "INSERT INTO meta (key, value) VALUES ('unscrubbed', '1') "
+    "ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+)
+_SCRUBBED: Final = "UPDATE meta SET value = max(CAST(value AS INTEGER) - 1, 0) WHERE key = 'unscrubbed'"
+_LEFT: Final = "SELECT 1 FROM meta WHERE key = 'unscrubbed' AND CAST(value AS INTEGER) > 0"
+_NONE_LEFT: Final = "DELETE FROM meta WHERE key = 'unscrubbed'"
+#: characters of a text that is nobody else's: receipts have 22, pseudonyms 32
+_TELLING: Final = 16
 _EXPIRED: Final = "SELECT rowid FROM events WHERE expires <= ? LIMIT ?"
 _PURGE: Final = ("DELETE FROM events WHERE rowid = ? AND expires <= ?", "DELETE FROM erased WHERE at <= ?")
 
@@ -61,6 +76,7 @@ class SqliteStore(SqlStore):
         Raises StoreError when it can't be opened, is no file of ours, or was written by a newer version.
         """
         super().__init__(_engine(path, wait), path.name, wait)
+        self._path = path
         try:
             with self._faults(f"{path.name} can't be opened"):
                 _create_private(path)
@@ -86,9 +102,9 @@ class SqliteStore(SqlStore):
         added = [(*count, number) for count, number in counts.items()]
         rows = [event_values(event) for event in events]
         storable(chain(added, rows))
-        receipts = json.dumps(list({event.receipt for event in events if event.receipt}))
+        marks = {mark(receipt): receipt for receipt in {event.receipt for event in events} if receipt}
         with self._transaction() as connection:
-            gone = {receipt for (receipt,) in connection.exec_driver_sql(_ERASED, (receipts,))}
+            gone = {marks[found] for (found,) in connection.exec_driver_sql(_ERASED, (json.dumps([*marks]),))}
             if gone:
                 rows = [row for event, row in zip(events, rows, strict=True) if event.receipt not in gone]
             if added:
@@ -104,8 +120,11 @@ class SqliteStore(SqlStore):
             return 0
         remember, delete = _ERASE
         with self._transaction() as connection:
-            connection.exec_driver_sql(remember, (receipt, int(time())))
-            return connection.exec_driver_sql(delete, (receipt,)).rowcount
+            connection.exec_driver_sql(remember, (mark(receipt), int(time())))
+            gone = connection.exec_driver_sql(delete, (receipt,)).rowcount
+        if gone:
+            self._empty_log()
+        return gone
 
     def purge(self, now: int, limit: int = 10_000) -> int:
         delete, forget = _PURGE
@@ -116,7 +135,54 @@ class SqliteStore(SqlStore):
             connection.exec_driver_sql(forget, (now - REMEMBER_ERASED,))
             if expired:
                 connection.exec_driver_sql(delete, expired)
+        if len(expired) < limit:
+            self._finish()
         return len(expired)
+
+    def _erasing(self, connection: Connection) -> None:
+        connection.exec_driver_sql(_UNSCRUBBED)
+
+    def _scrub(self, gone: Collection[str]) -> None:
+        try:
+            if not gone:
+                self._finish()
+                return
+            # What is short may stand anywhere by chance, and what still has rows stands there rightly.
+            wanted = [text for text in gone if len(text) >= _TELLING and not self.events(text, 1)]
+            # Once in some hundred times a page keeps a copy from when it was split, which no deletion overwrites.
+            if self._empty_log() and (not holds(self._path, wanted) or self._rewrite()):
+                with self._transaction() as connection:
+                    connection.exec_driver_sql(_SCRUBBED)
+        except (StoreError, ValueError, OSError):
+            # What was erased is erased for everybody who asks; only its bytes wait.
+            logger.exception("what was erased could not be overwritten, and will be with the next purge")
+
+    def _finish(self) -> None:
+        """Do what a process did not that was killed between an erasure and its scrubbing; nobody knows of what."""
+        self._empty_log()
+        with self._reading() as connection:
+            left = connection.exec_driver_sql(_LEFT).first()
+        if left is not None and self._rewrite():
+            with self._transaction() as connection:
+                connection.exec_driver_sql(_NONE_LEFT)
+
+    def _empty_log(self) -> bool:
+        """Bring the log into the file and cut it to nothing; whether it could be."""
+        busy = self._outside("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
+        if busy:
+            logger.warning("%s is in use: what was erased stays in its log until the next time", self._name)
+        return not busy
+
+    def _rewrite(self) -> bool:
+        """Write the whole file anew, with nothing in it but its rows; whether it could be."""
+        self._outside("VACUUM")
+        return self._empty_log()
+
+    def _outside(self, statement: str) -> list[Any]:
+        """The rows of a statement that wants no transaction."""
+        with self._faults(f"{self._name} was not cleaned"), closing(self._engine.raw_connection()) as connection:
+            rows: list[Any] = connection.cursor().execute(statement).fetchall()
+            return rows
 
 
 def _engine(path: Path, wait: float) -> Engine:
@@ -131,6 +197,7 @@ def _engine(path: Path, wait: float) -> Engine:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA journal_size_limit=67108864")
+        connection.execute("PRAGMA secure_delete=ON")
 
     @hooks.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
