@@ -22,7 +22,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import WeakSet
 
-from .errors import StoreError
+from .errors import RecordError
 from .events import Count, Event, complete
 
 if TYPE_CHECKING:
@@ -69,14 +69,17 @@ class Recorder:
         batch: int = 1_000,
         interval: float = 0.5,
         clock: Callable[[], float] = time.time,
+        daily: Callable[[], object] | None = None,
     ) -> None:
         """``open`` gives the store, and is called in the process that writes.
 
         ``capacity``: rows that may wait (each some 1 kB); beyond it new ones are dropped. ``batch``: rows a
-        transaction. ``interval``: seconds between two writes; ``clock``: seconds since 1970.
+        transaction. ``interval``: seconds between two writes; ``clock``: seconds since 1970. ``daily``: what else the
+        writer's thread does once a day; again within the hour when it fails.
         """
         self._open = open
         self._capacity, self._batch, self._interval, self._clock = capacity, batch, interval, clock
+        self._daily = daily
         #: rows lost, by reason: queue full, closed, store failed at shutdown, unencodable, withdrawn, no thread
         self.dropped: dict[str, int] = {}
         self._reset()
@@ -299,6 +302,8 @@ class Recorder:
         # Set first: should it fail, the next attempt is in an hour and not at every batch.
         self._purge_at = now + 3600
         more = store.purge(int(now), _PURGE_ROWS) >= _PURGE_ROWS
+        if self._daily is not None and not more:
+            self._daily()
         self._purge_at = now if more else now + _PURGE_EVERY
 
     def _warn(self) -> None:
@@ -314,7 +319,7 @@ class Recorder:
         if now - self._complained_at >= _QUIET:
             text = "recording failed (%d times since the last message); %d rows wait, dropped so far: %s"
             # A known failure needs no traceback; anything else is a mistake in a program.
-            known = isinstance(error, StoreError)
+            known = isinstance(error, RecordError)
             logger.error(
                 text + ": %s", self._failures_unsaid, len(self._queue), self.dropped, error, exc_info=not known
             )

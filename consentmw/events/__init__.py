@@ -175,7 +175,8 @@ def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, E
         at,
         facts.kind,
         tier,
-        decision.receipt,
+        # A choice in force need not be about measurement, and a receipt would tie such rows together.
+        decision.receipt if tier != "coarse" else "",
         decision.notice,
         int(facts.at) + policy.retention_days[tier] * _DAY,
         **_standing(
