@@ -2,6 +2,8 @@
 
 VENV   ?= .venv
 PORT   ?= 8000
+# Two processes for the tests, each with a browser and a database of its own; whole files, as fixtures are made for them.
+PARALLEL ?= -n 2 --dist loadfile
 # Which Pythons to try, in this order; name one to decide yourself: make PYTHON=python3.12 test
 PYTHON ?= python3 python3.13 python3.12 python3.11
 export PYTHON
@@ -22,7 +24,7 @@ demo: $(stamp)demo-$(key) ## install what is missing and serve the demo site; PO
 	@PORT=$(PORT) exec $(python) -m demo_site
 
 test: $(stamp)test-$(key) browser postgres gpp-reference ## every check: style, types, unit, server and browser tests
-	@$(python) -m pytest $(ARGS)
+	@$(python) -m pytest $(PARALLEL) $(ARGS)
 
 lint: $(stamp)test-$(key) ## style and types only
 	@$(python) -m pytest tests/test_quality.py $(ARGS)

@@ -41,8 +41,20 @@ def events() -> list[Event]:
     visitors = itertools.cycle(contexts)
     return [
         Event(
-            *(NOW + number / 100, "page", NOW + 33_696_000, next(visitors), "/accounts/{id}/bills", 200),
-            *("www.utility.example", "www.utility.example/accounts/{id}", "utm_source=bill", 12, "GET", "", "", ""),
+            NOW + number / 100,
+            "page",
+            NOW + 33_696_000,
+            next(visitors),
+            route="/accounts/{id}/bills",
+            status=200,
+            referrer_host="www.utility.example",
+            referrer="www.utility.example/accounts/{id}",
+            query="utm_source=bill",
+            duration_ms=12,
+            method="GET",
+            campaign="",
+            link="",
+            recipient="",
         )
         for number in range(ROWS)
     ]

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp
 from consentmw import ConsentMiddleware
 from consentmw.choice import Choice, CookieCodec
 from consentmw.purposes import Catalogue
+from consentmw.settings import Settings
 
 KEYS = ("benchmark-key-that-signs-nothing-else",)
 
@@ -104,7 +105,7 @@ def _choice(visitor: int) -> str:
 
 @cache
 def _catalogue() -> Catalogue:
-    return Catalogue.load()
+    return Catalogue.load(retention_days=Settings(secret_keys=KEYS).retention_days)
 
 
 @contextmanager

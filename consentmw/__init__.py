@@ -5,11 +5,11 @@ The rooms, in the order a request passes them:
 - ``middleware`` composes all others: request → who is asking → what may run → what the response
   may carry → what may be recorded → what is proven
 - who is asking: ``visitor``, ``proxies``, ``whereabouts``, ``regions``, ``i18n``
-- what may run: ``purposes``, ``choice``, ``decision``; ``consent`` is what a host application holds;
-  ``gpp`` words the decision for vendors
+- what may run: ``purposes``, ``choice``, ``signals``, ``standing``, ``decision``; ``consent`` is what a host
+  application holds; ``gpp`` and ``consentmode`` word the decision for vendors
 - what the response may carry: ``gate``, ``pages``, ``notices``
 - what may be recorded: ``events``, ``tokens``, ``recorder``, ``relay``, ``stores``
-- what is proven: ``ledger``, ``receipts``, ``authorizations``
+- what is proven: ``ledger``, ``chain``, ``checkpoints``, ``receipts``, ``versions``, ``registry``, ``authorizations``
 - around them: ``settings`` (every option), ``lawful`` (what laws say of them), ``site`` (the options,
   compiled), ``errors``, ``cli``
 """
@@ -20,6 +20,7 @@ from .errors import CatalogueError, ConsentError, LedgerError, SettingsError, St
 from .middleware import ConsentMiddleware
 from .purposes import Purpose, Service
 from .settings import Settings
+from .signals import Signal
 
 __all__ = [
     "CatalogueError",
@@ -32,6 +33,7 @@ __all__ = [
     "Service",
     "Settings",
     "SettingsError",
+    "Signal",
     "StoreError",
     "Verdict",
 ]

@@ -10,26 +10,20 @@ Refuses to know an account number: a customer is a keyed hash of it. Refuses to 
 
 from __future__ import annotations
 
-import hmac
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, date, datetime
-from hashlib import sha256
+from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
-from .errors import AuthorizationError, SettingsError
+from .errors import AuthorizationError
+from .identity import Pseudonyms
 from .ledger import Entry, Ledger, new_receipt
 from .settings import Settings
 from .stores import open_ledger_store
 
-__all__ = ["ACCOUNT_VARIABLE", "Authorization", "Authorizations", "Disclosure", "open_authorizations", "read_scope"]
-
-#: environment variable with the key that account numbers are hashed with
-ACCOUNT_VARIABLE: Final = "CONSENTMW_ACCOUNT_KEY"
-_SHORTEST_KEY: Final = 16
+__all__ = ["Authorization", "Authorizations", "Disclosure", "open_authorizations", "read_scope"]
 
 #: one name and its value in a scope: FB=4_5_15, IntervalDuration=3600, BlockDuration=monthly, HistoryLength=13
 _TERM: Final = re.compile(r"([A-Za-z][A-Za-z0-9]{0,39})=([A-Za-z0-9_.:/-]{1,120})")
@@ -102,21 +96,23 @@ class Disclosure:
 class Authorizations:
     """Grants, revokes and uses authorizations. Raises LedgerError when there is no proof: then nothing happened."""
 
-    def __init__(self, ledger: Ledger, key: str, clock: Callable[[], datetime] | None = None) -> None:
-        """``key``: what account numbers are hashed with; whoever changes it finds no earlier authorization."""
+    def __init__(self, ledger: Ledger, pseudonyms: Pseudonyms, clock: Callable[[], datetime] | None = None) -> None:
+        """``pseudonyms``: what stands for account numbers; with another key no earlier authorization is found."""
         self._ledger = ledger
-        self._key = key.encode()
+        self._pseudonyms = pseudonyms
         self._clock = clock or (lambda: datetime.now(UTC))
 
     def subject(self, account: str) -> str:
         """What stands for this account in the ledger."""
-        return hmac.new(self._key, b"account\0" + account.strip().encode(), sha256).hexdigest()[:32]
+        return self._pseudonyms.of(account)
 
     def grant(self, account: str, given: Authorization, *, language: str = "", notice: str = "") -> Authorization:
         """Record what a customer allowed; the authorization with its id. Raises AuthorizationError for a bad one."""
         _check(given)
         made = replace(given, id=new_receipt(), revoked="")
-        self._append(made, "authorized", self.subject(account), _detail(made), language=language, notice=notice)
+        # In the ledger its time is over with the last second of its last day.
+        ends = datetime.combine(made.ends, time(23, 59, 59), UTC)
+        self._append(made, "authorized", self.subject(account), _detail(made), ends, language, notice)
         return made
 
     def revoke(self, account: str, id: str, *, by: str) -> Authorization:  # noqa: A002
@@ -147,7 +143,7 @@ class Authorizations:
         """The rows about authorizations in this time, as a regulator gets them: no account, but its hash."""
         for row in self._ledger.all():
             if row.event in _EVENTS and since <= datetime.fromisoformat(row.at) < until:
-                yield {"at": row.at, "event": row.event, "id": row.receipt, "customer": row.subject, **_read(row)}
+                yield {"at": row.at, "event": row.event, "id": row.receipt, "customer": row.subject, **_told(row)}
 
     def due(self, on: date) -> list[Authorization]:
         """Authorizations whose recipients should have returned or destroyed the data by this day."""
@@ -190,6 +186,7 @@ class Authorizations:
         event: str,
         subject: str,
         detail: dict[str, Any],
+        valid_until: datetime | None = None,
         language: str = "",
         notice: str = "",
     ) -> Entry:
@@ -197,9 +194,10 @@ class Authorizations:
             receipt=about.id,
             at=self._clock(),
             event=event,
-            method=about.evidence,
+            method="authorization",
             subject=subject,
             detail=json.dumps(detail, sort_keys=True, ensure_ascii=False),
+            valid_until=valid_until,
             language=language,
             notice=notice,
         )
@@ -232,20 +230,25 @@ def _months_before(day: date, months: int) -> date:
 
 def _detail(made: Authorization | Disclosure) -> dict[str, Any]:
     kept = asdict(made)
-    for name in ("id", "revoked", "evidence", "at", "authorization"):
+    for name in ("id", "revoked", "at", "authorization"):
         kept.pop(name, None)
     return {name: value.isoformat() if isinstance(value, date) else value for name, value in kept.items()}
 
 
 def _read(row: Entry) -> dict[str, Any]:
-    found = json.loads(row.detail)
+    found = json.loads(row.detail) if row.detail else {}
     return found if isinstance(found, dict) else {}
+
+
+def _told(row: Entry) -> dict[str, Any]:
+    """What leaves with an export: not the evidence, which may name a person. Nothing of a row that was erased."""
+    return {name: value for name, value in _read(row).items() if name != "evidence"}
 
 
 def _authorizations(rows: Sequence[Entry]) -> dict[str, Authorization]:
     found: dict[str, Authorization] = {}
     for row in rows:
-        if row.event == "authorized":
+        if row.event == "authorized" and row.receipt:
             found[row.receipt] = _authorization(row)
         elif row.event == "revoked" and row.receipt in found:
             found[row.receipt] = replace(found[row.receipt], revoked=row.at)
@@ -255,7 +258,8 @@ def _authorizations(rows: Sequence[Entry]) -> dict[str, Authorization]:
 def _authorization(row: Entry) -> Authorization:
     said = _read(row)
     days = {name: date.fromisoformat(said[name]) for name in ("starts", "ends", "destroy_by") if said.get(name)}
-    return Authorization(**{**said, **days, "id": row.receipt, "evidence": row.method})
+    # Earlier rows had their evidence under "method", where it could not be erased.
+    return Authorization(**{"evidence": row.method, **said, **days, "id": row.receipt})
 
 
 def _disclosure(row: Entry) -> Disclosure:
@@ -269,8 +273,5 @@ def open_authorizations(settings: Settings, clock: Callable[[], datetime] | None
 
     Raises SettingsError when the environment holds no key for account numbers; with ``debug`` a signing key will do.
     """
-    key = os.environ.get(ACCOUNT_VARIABLE, "").strip() or (settings.secret_keys[0] if settings.debug else "")
-    if len(key) < _SHORTEST_KEY:
-        expected = f"a random key of {_SHORTEST_KEY} characters or more, which never changes: accounts are found by it"
-        raise SettingsError(ACCOUNT_VARIABLE, expected)
-    return Authorizations(Ledger(lambda: open_ledger_store(settings.store)), key, clock)
+    pseudonyms = Pseudonyms.from_environment(settings.secret_keys[0] if settings.debug else "")
+    return Authorizations(Ledger(lambda: open_ledger_store(settings.store)), pseudonyms, clock)

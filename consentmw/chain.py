@@ -3,7 +3,8 @@
 What identifies somebody in a row (receipt, the one before it, the account, the detail) is sealed: a
 salted hash of it stands in the row, and the row's own hash covers that. So the values can be emptied
 when somebody asks for it, and the chain still proves everything else. Each erasure is a row, too, and
-names the rows that it emptied; an empty row that no erasure names was emptied by somebody else.
+names the rows that it emptied; an empty row that no erasure names was emptied by somebody else. Versions of
+the notice stand beside the rows, and a row of event ``notice`` holds the hash of each.
 
 Refuses to know where rows are kept, and when one is appended.
 """
@@ -24,6 +25,8 @@ __all__ = ["ERASED", "as_ranges", "chained", "new_salt", "problems", "sealed"]
 
 #: event of a row that names those that were emptied
 ERASED: Final = "erased"
+#: event of a row whose ``shown`` is the SHA-256 of the version of the notice that it names
+_NOTICE: Final = "notice"
 _SEALED: Final = ("salt", "receipt", "previous", "subject", "detail")
 _HASHED: Final = tuple(sorted(f.name for f in fields(Entry) if f.name != "hash"))
 #: fields that the first ledgers did not have: their rows keep the hashes they were given
@@ -75,7 +78,7 @@ def problems(store: LedgerStore, noted: Mapping[int, Collection[str]]) -> Iterat
     if head:
         known.setdefault(head, set()).add(digest)
     seq, last, named, good = 0, "", False, 0
-    emptied = _Emptied()
+    emptied, notices = _Emptied(), dict[str, Entry]()
     for entry in store.all():
         if entry.seq != seq + 1:
             yield _rows(seq + 1, entry.seq - 1, "removed")
@@ -91,12 +94,25 @@ def problems(store: LedgerStore, noted: Mapping[int, Collection[str]]) -> Iterat
             yield f"row {max(seq, 1)}: edited, and given a new hash; row {entry.seq} was chained to another"
         good = entry.seq if genuine and as_noted and entry.seq in noted else good
         emptied.look(entry, whole=genuine and as_noted)
+        if entry.event == _NOTICE and genuine and as_noted:
+            notices[entry.notice] = entry
         seq, last, named = entry.seq, entry.hash, not (genuine and as_noted)
     if (missing := max(known, default=0)) > seq:
         yield _rows(seq + 1, missing, "removed")
     if (end := store.head()[0]) < seq:
         yield f"rows {end + 1} to {seq}: not appended by the ledger"
     yield from emptied.problems()
+    yield from _changed(store, notices)
+
+
+def _changed(store: LedgerStore, notices: Mapping[str, Entry]) -> Iterator[str]:
+    """A line for each row whose version of the notice is gone or says something else."""
+    # Whatever somebody put there in place of a text: it is not what was published.
+    texts = {notice.id: str(notice.content).encode("utf-8", "replace") for notice in store.published() if notices}
+    kept = {id: sha256(text).hexdigest() for id, text in texts.items()}  # noqa: A001
+    for id, row in notices.items():  # noqa: A001
+        if row.shown and kept.get(id) != row.shown:
+            yield f"row {row.seq}: the notice {id[:40]} {'is gone' if id not in kept else 'is not as it was published'}"
 
 
 def _genuine(entry: Entry) -> bool:

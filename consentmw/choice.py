@@ -33,6 +33,8 @@ _TIME: Final = re.compile(r"[0-9a-f]{1,9}")
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{12}")
 _KEYS: Final = re.compile(r"([a-z][a-z0-9_]*(\+[a-z][a-z0-9_]*)*)?")
 _LANGUAGE: Final = re.compile(r"([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*)?")
+#: what stands in the cookie for an override
+_OVERRIDE: Final = "override"
 _REGION: Final = re.compile(r"([A-Z]{2}(-[A-Z0-9]{1,3})?|-)?")
 
 
@@ -47,7 +49,7 @@ _T = TypeVar("_T", bound=_Value)
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a visitor chose: everything that is not granted was refused."""
+    """What a visitor chose: everything that is neither granted nor silent was refused."""
 
     #: public id of the ledger row that proves it
     receipt: str
@@ -57,23 +59,35 @@ class Choice:
     fingerprint: str
     #: keys of the optional purposes that were granted
     granted: frozenset[str]
+    #: keys of those about which it says nothing: somebody who only opts out of sale has said no word on measurement
+    silent: frozenset[str] = frozenset()
+    #: whether advertising or sale was granted in a step of its own, although the browser's signal denies it
+    override: bool = False
 
     def pack(self) -> str:
         at = format(int(self.at.timestamp()), "x")
-        return "~".join((self.receipt, at, self.fingerprint, "+".join(sorted(self.granted))))
+        parts = [self.receipt, at, self.fingerprint, "+".join(sorted(self.granted))]
+        if self.silent or self.override:
+            parts += ["+".join(sorted(self.silent)), _OVERRIDE if self.override else ""]
+        return "~".join(parts)
 
     @classmethod
     def unpack(cls, text: str) -> Choice | None:
-        parts = text.split("~")
-        if len(parts) != 4:
+        # The first cookies had no silent purposes and no overrides, and choices without them still look the same.
+        parts = text.split("~") + ["", ""] * (text.count("~") == 3)
+        if len(parts) != 6:
             return None
-        receipt, at, fingerprint, granted = parts
-        if not (_RECEIPT.fullmatch(receipt) and _FINGERPRINT.fullmatch(fingerprint) and _KEYS.fullmatch(granted)):
+        receipt, at, fingerprint, granted, silent, override = parts
+        if not (_RECEIPT.fullmatch(receipt) and _TIME.fullmatch(at) and _FINGERPRINT.fullmatch(fingerprint)):
             return None
-        if not _TIME.fullmatch(at):
+        if not (_KEYS.fullmatch(granted) and _KEYS.fullmatch(silent) and override in ("", _OVERRIDE)):
             return None
         when = datetime.fromtimestamp(int(at, 16), UTC)
-        return cls(receipt, when, fingerprint, frozenset(granted.split("+")) if granted else frozenset())
+        return cls(receipt, when, fingerprint, _split(granted), _split(silent), override == _OVERRIDE)
+
+
+def _split(keys: str) -> frozenset[str]:
+    return frozenset(keys.split("+")) if keys else frozenset()
 
 
 @dataclass(frozen=True, slots=True)

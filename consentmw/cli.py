@@ -7,6 +7,9 @@ Refuses to do anything that the library can't do.
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,9 +18,13 @@ import typer
 
 from . import __version__
 from .authorizations import Authorizations, open_authorizations
-from .errors import ConsentError
+from .checkpoints import Checkpoints, noted
+from .errors import ConsentError, SettingsError
 from .ledger import Ledger
-from .settings import Settings
+from .officer import app as _subject
+from .pages import Pages
+from .publishing import app as _notice
+from .settings import KEYS_VARIABLE, Settings
 from .site import Site
 from .stores import open_ledger_store
 
@@ -28,6 +35,8 @@ _ledger = typer.Typer(help="The proof of choices.", no_args_is_help=True)
 _app.add_typer(_ledger, name="ledger")
 _authorizations = typer.Typer(help="Who may get customers' energy-usage data.", no_args_is_help=True)
 _app.add_typer(_authorizations, name="authorizations")
+_app.add_typer(_subject, name="subject")
+_app.add_typer(_notice, name="notice")
 
 SettingsFile = Annotated[Path, typer.Argument(help="The settings, a TOML file.", metavar="consent.toml")]
 
@@ -53,6 +62,7 @@ def check(path: SettingsFile) -> None:
     settings = _load(path)
     try:
         site = Site(settings)
+        pages = Pages(site)
     except ConsentError as error:
         typer.echo(f"{path}: {error}", err=True)
         raise typer.Exit(1) from error
@@ -62,35 +72,79 @@ def check(path: SettingsFile) -> None:
         names = [s.name for s in site.catalogue.disclosed if purpose.key in s.purposes]
         typer.echo(f"  {purpose.key} ({purpose.kind}): {', '.join(names) or 'no service'}")
     typer.echo(
-        f"  unknown region: {settings.fallback_regime}; a choice is asked again after {settings.valid_days} days"
+        f"  unknown region: {settings.fallback_regime}; a choice is asked again after {settings.valid_days} days, "
+        f"a refusal after {settings.refusal_days}; signals: {', '.join(site.listening.signals) or 'none'}"
     )
     if settings.services_used is None:
         number = len(site.catalogue.disclosed)
         typer.echo(f"  services_used is not set, so visitors are shown all {number} services; name those that you use")
-    for finding in site.warnings:
-        typer.echo(f"  {finding.key}: {finding}")
+    for finding in (*site.warnings, *pages.warnings):
+        typer.echo(f"  weak: {finding.key}: {finding}")
     if settings.google_mode == "advanced":
         typer.echo("  google_mode = advanced: Google gets pings before the choice; make sure that the law allows it")
     typer.echo(f"  notice {site.notices.id}, last updated {site.notices.updated.isoformat()}")
 
 
 @_ledger.command()
-def verify(path: SettingsFile) -> None:
-    """Name every row of the ledger that was edited, removed or reordered."""
+def verify(
+    path: SettingsFile,
+    checkpoints: Annotated[
+        Path | None, typer.Option(help="A file of checkpoints, to find a ledger that was rewritten as a whole.")
+    ] = None,
+) -> None:
+    """Name every row of the ledger that was edited, removed, reordered, or blanked by no erasure."""
     settings = _load(path)
-    ledger = Ledger(lambda: open_ledger_store(settings.store))
-    try:
-        problems = ledger.verify()
-    except ConsentError as error:
-        typer.echo(f"The ledger can't be read: {error}", err=True)
-        raise typer.Exit(1) from error
-    finally:
-        ledger.close()
+    with _open_ledger(settings) as ledger:
+        known = noted(_checkpoints(settings).load(checkpoints)) if checkpoints else {}
+        problems = ledger.verify(noted=known)
     for problem in problems:
         typer.echo(problem)
     if problems:
         raise typer.Exit(1)
     typer.echo("The chain is whole.")
+
+
+@_ledger.command()
+def checkpoint(
+    path: SettingsFile,
+    file: Annotated[Path | None, typer.Option(help="Append to this file and print nothing.")] = None,
+) -> None:
+    """Sign how far the ledger is now, in a line to keep where nobody who can write the ledger can."""
+    settings = _load(path)
+    with _open_ledger(settings) as ledger:
+        signed = _checkpoints(settings)
+        line = signed.line(ledger.anchor(), datetime.now(UTC))
+        if file is None:
+            typer.echo(line)
+        else:
+            signed.add(file, line)
+
+
+@_ledger.command()
+def expire(path: SettingsFile) -> None:
+    """Note which choices and authorizations are over; a running site does so once a day."""
+    with _open_ledger(_load(path)) as ledger:
+        typer.echo(f"{ledger.expire(datetime.now(UTC))} expired.")
+
+
+def _checkpoints(settings: Settings) -> Checkpoints:
+    """Raises SettingsError without a key of the site's own: a random one would know no line again."""
+    if not os.environ.get(KEYS_VARIABLE, "").strip():
+        raise SettingsError(KEYS_VARIABLE, "set it in the environment: checkpoints are signed with the newest key")
+    return Checkpoints(settings.secret_keys)
+
+
+@contextmanager
+def _open_ledger(settings: Settings) -> Iterator[Ledger]:
+    """The ledger of a site; what goes wrong with it ends the command with a sentence."""
+    ledger = Ledger(lambda: open_ledger_store(settings.store))
+    try:
+        yield ledger
+    except ConsentError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    finally:
+        ledger.close()
 
 
 @_authorizations.command()

@@ -1,23 +1,29 @@
 """What a host application holds: ``scope["consent"]``, one object per request.
 
 It answers what may run and why, mints signed links and pixels under the right address, and after
-the response says what was withheld from it. Refuses to change a decision.
+the response says what was withheld from it. It takes one thing in: who signed in, and out. Refuses to
+change a decision in any other way.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from .decision import Decision
 
 if TYPE_CHECKING:
+    from .gate.gpp_page import GppPage
     from .gate.html import Withheld
+    from .linking import Link
     from .relay import Relay, Value
     from .tokens import Tokens
     from .visitor import Visitor
 
 __all__ = ["Consent", "Noted"]
+
+logger = logging.getLogger("consentmw")
 
 #: elements noted of one response; a page may hold millions
 _MOST_NOTED: Final = 1_000
@@ -41,9 +47,19 @@ class Noted(list["Withheld"]):
 class Consent:
     """The decision for this request, for templates and handlers of the host application."""
 
-    __slots__ = ("_base", "_relay", "_tokens", "_visitor", "decision", "dropped_cookies", "withheld")
+    __slots__ = ("_base", "_gpp", "_link", "_relay", "_tokens", "_visitor", "decision", "dropped_cookies", "withheld")
 
-    def __init__(self, decision: Decision, base: str, tokens: Tokens, relay: Relay, visitor: Visitor) -> None:
+    def __init__(
+        self,
+        decision: Decision,
+        base: str,
+        tokens: Tokens,
+        relay: Relay,
+        visitor: Visitor,
+        gpp: GppPage,
+        link: Link | None = None,
+    ) -> None:
+        """``link``: None where no answer could carry it, as in a websocket."""
         #: everything that was decided, with reasons
         self.decision = decision
         #: the elements that were made inert in this response; filled while the page streams out
@@ -54,6 +70,8 @@ class Consent:
         self._tokens = tokens
         self._relay = relay
         self._visitor = visitor
+        self._gpp = gpp
+        self._link = link
 
     def allows(self, key: str) -> bool:
         """Whether this purpose or service may run for this visitor; False for anything unknown."""
@@ -93,6 +111,16 @@ class Consent:
         """Receipt of the choice in force, or ""."""
         return self.decision.receipt
 
+    @property
+    def gpp(self) -> str:
+        """The GPP string for tags that the server writes or calls, "" when there is none."""
+        return self._gpp.said(self.decision)[0]
+
+    @property
+    def gpp_sid(self) -> str:
+        """Numbers of the GPP sections in force, comma separated: "-1" when none applies, "" when nothing is said."""
+        return self._gpp.said(self.decision)[1]
+
     def url(self, page: str = "") -> str:
         """Path of one of our pages under this request's root_path: "" is the notice, then "choices", "locale" ..."""
         return f"{self._base}/{page}" if page else self._base
@@ -112,3 +140,44 @@ class Consent:
         does not take.
         """
         return self._relay.measure(self._visitor, self.decision, name, params or {})
+
+    # -- accounts ------------------------------------------------------------------------------
+    @property
+    def signed_in(self) -> bool:
+        """Whether :meth:`sign_in` was called for this browser and :meth:`sign_out` was not."""
+        return self._link is not None and self._link.known is not None
+
+    @property
+    def linked(self) -> bool:
+        """Whether what this visitor chooses counts for an account."""
+        return self._link is not None and self._link.known is not None and bool(self._link.known.subject)
+
+    async def sign_in(self, account: str, *, minor: bool = False) -> bool:
+        """Link this browser's privacy choices to the account that signs in; call it before the response begins.
+
+        ``account``: whatever the application calls the customer by; only a keyed hash of it is kept. ``minor``:
+        whether the application knows that they are a minor, for whom nothing is sold, shared or used for
+        advertising (COPPA; Cal. Civ. Code 1798.120(c)). Returns whether the account's choices could be looked up;
+        otherwise a later page tries again. Never raises.
+        """
+        if self._link is None:
+            return False
+        try:
+            return await self._link.sign_in(self, str(account), minor=minor)
+        except Exception:
+            logger.exception("sign_in failed; nothing more than before is granted")
+            return False
+
+    async def sign_out(self) -> bool:
+        """End that: this browser goes back to its own choice. Returns whether it is on record. Never raises."""
+        if self._link is None:
+            return False
+        try:
+            return await self._link.sign_out(self)
+        except Exception:
+            logger.exception("sign_out failed; nothing more than before is granted")
+            return False
+
+    def link_notice(self) -> str:
+        """A sentence for the sign-in page, in the visitor's language: that choices follow the account."""
+        return self._link.notice(self.decision.language) if self._link is not None else ""

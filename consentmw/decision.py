@@ -15,40 +15,32 @@ from functools import lru_cache
 from typing import Final
 
 from .choice import Choice
+from .consentmode import google_signals
 from .purposes import Catalogue, Purpose
 from .regions import Regime
+from .signals import Heard
+from .standing import Standing, stand
 
 __all__ = [
-    "DENIED_BY_GPC", "GOOGLE_SIGNALS", "TIERS", "Decision", "Verdict", "closed", "decide", "granted_kinds", "once",
+    "DENIED_BY_GPC", "TIERS", "Decision", "Verdict", "closed", "decide", "granted_kinds", "honoured", "once",
     "showable",
 ]  # fmt: skip
 
 #: the four tiers of recording, least to most (design 3)
 TIERS: Final = ("count", "coarse", "visit", "person")
 
-#: what Global Privacy Control denies: sale, sharing and targeted advertising (W3C GPC, section 1.4 of the facts)
+#: what Global Privacy Control denies, over a general yes too: sale, sharing and targeted advertising (W3C GPC,
+#: section 3.1; 11 CCR 7025)
 DENIED_BY_GPC: Final = frozenset({"advertising", "sale"})
-
-#: the Google consent signals (Consent Mode v2) and the kind of purpose that grants each
-GOOGLE_SIGNALS: Final = {
-    "ad_storage": "advertising",
-    "ad_user_data": "advertising",
-    "ad_personalization": "advertising",
-    "analytics_storage": "analytics",
-    "functionality_storage": "preferences",
-    "personalization_storage": "preferences",
-    "security_storage": "necessary",
-}
-
-#: how far the clocks of a site's machines may differ
-_CLOCK_SKEW: Final = timedelta(days=1)
+#: what it denies where nobody chose: a signal against tracking also speaks against measurement unasked for
+_BY_GPC: Final = ("gpc", DENIED_BY_GPC | {"analytics"})
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Granted or denied, and the reason in a word that operators can count.
 
-    Reasons: ``necessary``, ``choice``, ``gpc``, ``regime``, ``no choice``, ``expired``,
+    Reasons: ``necessary``, ``choice``, ``gpc`` or the key of another signal, ``regime``, ``no choice``, ``expired``,
     ``notice changed``, ``minor``, ``not disclosed``, ``error``; for a service the reason of the purpose that decided,
     ``once``, or ``advanced``: denied, but what of it stores nothing may load.
     """
@@ -71,6 +63,7 @@ class Decision:
     #: where the region came from: stated, declined or unknown
     region_source: str
     language: str
+    #: whether Global Privacy Control is on
     gpc: bool
     #: id of the notice in force
     notice: str
@@ -86,6 +79,15 @@ class Decision:
     cookieless: frozenset[str] = frozenset()
     #: key of the service that may run on this one page only, or ""
     once: str = ""
+    #: keys of the browser's signals that are on
+    signals: tuple[str, ...] = ()
+    #: kinds of purpose that these deny, and those among them that the visitor allowed in a step of its own
+    opposed: frozenset[str] = frozenset()
+    overridden: frozenset[str] = frozenset()
+    #: whether the visitor is known to be a minor
+    minor: bool = False
+    #: fingerprint of what was asked about when the visitor chose, if that has changed since and they are asked again
+    chosen_under: str = ""
     #: when this decision has to be made anew because the choice expires or a new law starts then, or None
     until: datetime | None = None
     #: short key for ETags: decisions with equal keys get equal pages
@@ -101,7 +103,11 @@ class Decision:
             self.region,
             self.regime,
             self.notice,
-            f"{self.ask:d}{self.gpc:d}",
+            self.chosen_under,
+            f"{self.ask:d}{self.gpc:d}{self.minor:d}",
+            *self.signals,
+            _named(self.opposed),
+            _named(self.overridden),
         ]
         digest = hashlib.blake2s("\n".join(shown).encode(), digest_size=6).hexdigest()
         object.__setattr__(self, "state", digest)
@@ -127,6 +133,8 @@ def decide(
     gpc: bool,
     notice: str,
     valid_for: timedelta,
+    rest: timedelta = timedelta(),
+    others: Heard = (),
     region: str = "",
     region_source: str = "unknown",
     minor: bool = False,
@@ -135,37 +143,57 @@ def decide(
 ) -> Decision:
     """Decide every purpose and service: explicit choice, then browser signal, then the regime's default.
 
-    GPC denies advertising and sale even over an older "accept all" (11 CCR 7025; W3C GPC).
-    A choice that expired or was made under other purposes and services counts as none, except that
-    what it refused stays refused until the visitor chooses again: an opt-out does not lapse because
-    a site changed its notice (Cal. Civ. Code 1798.135(c)(4) asks for twelve months of it).
+    A signal denies advertising and sale even over an older "accept all" (11 CCR 7025; W3C GPC), unless the
+    choice in force granted them in a step of its own. A choice that expired or was made under other purposes
+    and services counts as none, except that what it refused stays refused until the visitor chooses again.
 
+    ``rest``: how long nobody is asked again who refused everything or, where things run unasked, opted out of
+    sale and advertising. ``others``: signals beside ``gpc``. A known ``minor``: Cal. Civ. Code 1798.120(c), and
+    the laws of CT and MD, where not even consent allows advertising to a minor; one rule for everywhere.
     ``advanced``: whether consent-aware code may load before a choice (Google's Advanced consent mode).
     """
-    stale = _stale(catalogue, choice, now, valid_for)
-    live = choice if choice is not None and not stale else None
+    firm = _firm(catalogue)
+    standing = stand(
+        choice,
+        now=now,
+        fingerprint=catalogue.fingerprint,
+        valid_for=valid_for,
+        rest=rest,
+        enough=firm if regime.granted >= DENIED_BY_GPC else (),
+    )
+    heard = (_BY_GPC, *others) if gpc else others
+    opposed = {kind: key for key, kinds in reversed(heard) for kind in kinds}
+    overridden = _overridden(catalogue, standing).intersection(opposed) if heard and not minor else frozenset()
+    against = {kind: key for kind, key in opposed.items() if kind not in overridden} if overridden else opposed
     purposes = {
-        purpose.key: _verdict(purpose, regime, choice, stale, gpc=gpc, minor=minor)
+        purpose.key: _verdict(purpose, regime, standing, against, minor=minor)
         for purpose in catalogue.purposes.values()
     }
     services, denied = _services(catalogue, tuple(purposes.items()))
-    cookieless = _cookieless(catalogue, denied, choice) if advanced and not gpc and not minor else frozenset()
+    early = advanced and not heard and not minor
+    cookieless = _cookieless(catalogue, denied, standing) if early else frozenset()
+    in_force = standing.in_force
     return Decision(
         purposes=purposes,
         services={**services, **dict.fromkeys(cookieless, Verdict(False, "advanced"))} if cookieless else services,
-        tier=_tier(catalogue, purposes, live),
+        tier=_tier(catalogue, purposes, in_force),
         regime=regime.key,
         region=region,
         region_source=region_source,
         language=language,
         gpc=gpc,
         notice=notice,
-        receipt=live.receipt if live else "",
-        ask=live is None and regime.ask,
+        receipt=in_force.receipt if in_force else "",
+        ask=in_force is None and regime.ask,
         denied=denied,
-        google=_google(catalogue, purposes),
+        google=google_signals(catalogue, [key for key, verdict in purposes.items() if verdict.granted]),
         cookieless=cookieless,
-        until=min(filter(None, (live.at + valid_for if live else None, law_until)), default=None),
+        chosen_under=choice.fingerprint if choice is not None and standing.stale == "notice changed" else "",
+        signals=tuple(key for key, _ in heard),
+        opposed=frozenset(opposed),
+        overridden=overridden,
+        minor=minor,
+        until=min(filter(None, (standing.until, law_until)), default=None),
     )
 
 
@@ -189,13 +217,22 @@ def closed(catalogue: Catalogue, *, language: str, reason: str = "error") -> Dec
         receipt="",
         ask=False,
         denied=denied,
-        google=_google(catalogue, purposes),
+        google=google_signals(catalogue, [key for key, verdict in purposes.items() if verdict.granted]),
     )
 
 
 def granted_kinds(catalogue: Catalogue, decision: Decision) -> frozenset[str]:
     """The kinds of purpose that were granted, each by at least one purpose of this kind."""
     return frozenset(catalogue.purposes[key].kind for key, verdict in decision.purposes.items() if verdict.granted)
+
+
+def honoured(catalogue: Catalogue, decision: Decision) -> bool:
+    """Whether a signal against sale and advertising is on and in force, so that visitors are told so.
+
+    Also where a site does neither (11 CCR 7025(c)(6)).
+    """
+    denied = any(decision.why(key) in decision.signals for key in _firm(catalogue))
+    return denied or (bool(decision.opposed & DENIED_BY_GPC) and not decision.overridden)
 
 
 def showable(catalogue: Catalogue, key: str) -> bool:
@@ -241,12 +278,26 @@ def _services(
     return services, frozenset(key for key, verdict in services.items() if not verdict.granted)
 
 
-def _cookieless(catalogue: Catalogue, denied: frozenset[str], choice: Choice | None) -> frozenset[str]:
+@lru_cache(maxsize=16)
+def _firm(catalogue: Catalogue) -> frozenset[str]:
+    """Keys of the purposes that a signal denies over a general yes."""
+    return frozenset(p.key for p in catalogue.purposes.values() if p.kind in DENIED_BY_GPC)
+
+
+def _overridden(catalogue: Catalogue, standing: Standing) -> frozenset[str]:
+    """Kinds of purpose that an override in force granted."""
+    choice = standing.choice
+    if choice is None or not choice.override or standing.stale:
+        return frozenset()
+    return frozenset(catalogue.purposes[key].kind for key in choice.granted & _firm(catalogue))
+
+
+def _cookieless(catalogue: Catalogue, denied: frozenset[str], standing: Standing) -> frozenset[str]:
     """The denied services that nobody has refused and whose code stores nothing by itself.
 
     A refusal is kept, also one that is due to be asked again: then nothing of them loads.
     """
-    refused = {p.key for p in catalogue.purposes.values() if p.optional and choice and p.key not in choice.granted}
+    refused = {p.key for p in catalogue.purposes.values() if p.optional and standing.refused(p.key)}
     told = (service for service in catalogue.disclosed if service.cookieless and service.key in denied)
     return frozenset(service.key for service in told if refused.isdisjoint(service.purposes))
 
@@ -256,35 +307,24 @@ def _named(denied: frozenset[str]) -> str:
     return ",".join(sorted(denied))
 
 
-def _stale(catalogue: Catalogue, choice: Choice | None, now: datetime, valid_for: timedelta) -> str:
-    if choice is None:
-        return "no choice"
-    # A choice from the future was dated by a clock that was wrong; taken at its word it might never end.
-    if not -_CLOCK_SKEW < now - choice.at < valid_for:
-        return "expired"
-    if choice.fingerprint != catalogue.fingerprint:
-        return "notice changed"
-    return ""
-
-
-def _verdict(purpose: Purpose, regime: Regime, choice: Choice | None, stale: str, *, gpc: bool, minor: bool) -> Verdict:
+def _verdict(
+    purpose: Purpose, regime: Regime, standing: Standing, against: Mapping[str, str], *, minor: bool
+) -> Verdict:
     if not purpose.optional:
         return Verdict(True, "necessary")
-    if minor and purpose.kind in DENIED_BY_GPC:
+    firm, signal = purpose.kind in DENIED_BY_GPC, against.get(purpose.kind)
+    if minor and firm:
         return Verdict(False, "minor")
-    if gpc and purpose.kind in DENIED_BY_GPC:
-        return Verdict(False, "gpc")
-    if choice is not None and not stale:
+    if signal and firm:
+        return Verdict(False, signal)
+    if (said := standing.says(purpose.key)) is not None:
         # A purpose the visitor was not asked about was not granted.
-        return Verdict(purpose.key in choice.granted, "choice")
-    if purpose.kind not in regime.granted:
+        return Verdict(said, "choice")
+    if purpose.kind not in regime.granted or standing.refused(purpose.key):
         # Under a regime that asks first, the missing answer is the reason; a stale one says why it is missing.
-        return Verdict(False, stale)
-    if choice is not None and purpose.key not in choice.granted:
-        return Verdict(False, stale)
-    if gpc and purpose.kind == "analytics":
-        # Without a choice, a signal against tracking also speaks against measurement that nobody asked for.
-        return Verdict(False, "gpc")
+        return Verdict(False, standing.stale or "no choice")
+    if signal:
+        return Verdict(False, signal)
     return Verdict(True, "regime")
 
 
@@ -295,25 +335,3 @@ def _tier(catalogue: Catalogue, purposes: Mapping[str, Verdict], choice: Choice 
     if reasons["analytics"] != "choice":
         return "coarse"
     return "person" if choice is not None and reasons.keys() & {"advertising", "email_measurement"} else "visit"
-
-
-def _google(catalogue: Catalogue, purposes: Mapping[str, Verdict]) -> dict[str, str]:
-    return {
-        signal: "granted" if keys is None or (keys and all(purposes[key].granted for key in keys)) else "denied"
-        for signal, keys in _behind(catalogue)
-    }
-
-
-@lru_cache(maxsize=16)
-def _behind(catalogue: Catalogue) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
-    """Each signal with the purposes that all have to be granted for it; None: it needs none.
-
-    Those for which a service of Google's stands in the notice, of the signal's kind: a survey that was allowed,
-    which is of kind analytics, too, says nothing about Analytics. Without such a service, all of that kind.
-    """
-    found: list[tuple[str, tuple[str, ...] | None]] = []
-    for signal, kind in GOOGLE_SIGNALS.items():
-        alike = [p.key for p in catalogue.purposes.values() if p.kind == kind]
-        used = {key for service in catalogue.disclosed if signal in service.google for key in service.purposes}
-        found.append((signal, None if kind == "necessary" else tuple([k for k in alike if k in used] or alike)))
-    return tuple(found)

@@ -101,6 +101,11 @@ class Texts:
 
         return format_date(day, "long", _locale(self.language))
 
+    def country(self, code: str) -> str:
+        """The name of a country (ISO 3166-1) in this language, "" for one that the Unicode data does not know."""
+        name: str = _locale(self.language).territories.get(code, "")
+        return name
+
     @property
     def name(self) -> str:
         """What the language calls itself, as an entry in a list: ``English``, ``Español``."""

@@ -1,16 +1,25 @@
-"""What a site says of itself in its settings: the company behind it, and the regions it asks about.
+"""Who is who: the company behind a site, the regions it asks about, and what stands for a customer in a record.
 
-Refuses to know what a region's law is, and who is shown any of this.
+Refuses to know what a region's law is, who is shown any of this, and what is recorded of a customer.
 """
 
 from __future__ import annotations
 
+import hmac
+import os
 import re
+from hashlib import sha256
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Party", "RegionChoice"]
+from .errors import SettingsError
+
+__all__ = ["ACCOUNT_VARIABLE", "Party", "Pseudonyms", "RegionChoice"]
+
+#: environment variable with the key that account numbers are hashed with
+ACCOUNT_VARIABLE: Final = "CONSENTMW_ACCOUNT_KEY"
+_SHORTEST_KEY: Final = 16
 
 _REGION: Final = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 
@@ -43,3 +52,42 @@ class Party(BaseModel):
     phone: str = ""
     #: the company's own website
     url: str = ""
+
+
+class Pseudonyms:
+    """What stands for an account wherever something is recorded: a keyed hash, which nobody can guess without the key.
+
+    The key never changes: whoever changes it finds nothing that was recorded about any account before.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str) -> None:
+        self._key = key.encode("utf-8", "surrogateescape")
+
+    def of(self, account: str) -> str:
+        """32 hexadecimal characters for this account number; spaces around it do not count."""
+        # Whatever a host calls an account has a name here, also what is no text.
+        said = account.strip().encode("utf-8", "surrogatepass")
+        return hmac.new(self._key, b"account\0" + said, sha256).hexdigest()[:32]
+
+    def linked(self, receipt: str) -> str:
+        """The receipt under which an account holds what a browser chose under this one.
+
+        Always the same, so that it can be found again; and without the key nobody can tell that the two are one.
+        """
+        return hmac.new(self._key, b"linked\0" + receipt.encode(), sha256).hexdigest()[:24]
+
+    @classmethod
+    def configured(cls, otherwise: str = "") -> Pseudonyms | None:
+        """As :meth:`from_environment`, but None where no key was given at all."""
+        return cls.from_environment(otherwise) if otherwise or os.environ.get(ACCOUNT_VARIABLE) else None
+
+    @classmethod
+    def from_environment(cls, otherwise: str = "") -> Pseudonyms:
+        """With the key that the environment holds, else this one. Raises SettingsError without a long enough one."""
+        key = os.environ.get(ACCOUNT_VARIABLE, "").strip() or otherwise
+        if len(key) < _SHORTEST_KEY:
+            expected = f"a random key of {_SHORTEST_KEY} characters or more that never changes: it finds accounts again"
+            raise SettingsError(ACCOUNT_VARIABLE, expected)
+        return cls(key)

@@ -176,6 +176,10 @@ class Ledger:
         """The rows of a receipt and of the receipts it replaced, oldest first. Raises LedgerError."""
         return self._reading(lambda store: _history(store, receipt))
 
+    def family(self, receipt: str) -> set[str]:
+        """The receipt, those it replaced and those that replaced it. Raises LedgerError."""
+        return self._reading(lambda store: store.family({receipt}))
+
     def about(self, subject: str) -> list[Entry]:
         """The rows about an account, oldest first. Raises LedgerError."""
         return self._reading(lambda store: store.about(subject))

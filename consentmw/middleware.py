@@ -14,16 +14,20 @@ from typing import Any, TypeAlias, overload
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .accounts import Known
 from .consent import Consent
 from .decision import Decision
 from .events import Facts, minimise, template
+from .events.notices import count_served
 from .gate.headers import restore_etag
 from .gate.response import GatedResponse, Inserts
+from .linking import Link, Linking
 from .once import place
 from .pages import Exchange, Pages
 from .recorder import Recorder
+from .ruling import Ruling
 from .settings import Settings
-from .site import Ruling, Site
+from .site import Site
 from .visitor import Visitor
 
 __all__ = ["ConsentMiddleware"]
@@ -53,6 +57,7 @@ class ConsentMiddleware:
         self.app = app
         self.site = Site(Settings.of(settings, **options))
         self.pages = Pages(self.site)
+        self.linking = Linking(self.site, self.pages.link_notice)
 
     @property
     def settings(self) -> Settings:
@@ -66,53 +71,55 @@ class ConsentMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
-            # Lifespan and whatever comes: not a visitor. We only flush when the server says goodbye.
+            # Lifespan and whatever comes: not a visitor. We flush when the server says goodbye.
+            if scope["type"] == "lifespan":
+                self.site.registry.start()
             await self.app(scope, receive, self._flush_at_shutdown(send))
             return
         visitor = Visitor.read(scope, self.settings.trusted_proxies)
         ruling = self.site.ruling(visitor)
+        found = self.pages.find(scope) if scope["type"] == "http" else None
+        link = Link(self.linking, visitor, ruling)
+        if link.known is not None and not (found and found[1]):
+            # What has more in its address than the page's name is no page: a file, a pixel, a redirect.
+            await link.look(scope)
+            ruling = link.ruling
         if self.site.once_mark in visitor.cookies:
             ruling = self._once(scope, visitor, ruling)
-        consent = Consent(ruling.decision, self.pages.base(scope), self.site.tokens, self.site.relay, visitor)
+        consent = Consent(
+            ruling.decision, self.pages.base(scope), self.site.tokens, self.site.relay, visitor, self.site.gpp, link
+        )
         # A copy: what we publish must not leak to whoever made the scope, nor routing back through it.
         # The headers as a list: a server may give a generator, and reading it has used it up.
         scope = {**scope, "headers": ruling.seen(visitor), "consent": consent}
         if scope["type"] == "websocket":
+            link.late = True
             await self.app(scope, receive, send)
-        elif (found := self.pages.find(scope)) is not None:
+        elif found is not None:
             page, rest = found
-            await page(Exchange(scope, receive, send, visitor, consent, rest))
+            await page(Exchange(scope, receive, send, visitor, consent, rest, link))
         else:
-            await self._gated(scope, receive, send, visitor, consent, ruling)
+            await self._gated(scope, receive, send, visitor, consent, ruling, link)
 
     async def _gated(
-        self, scope: Scope, receive: Receive, send: Send, visitor: Visitor, consent: Consent, ruling: Ruling
+        self, scope: Scope, receive: Receive, send: Send, visitor: Visitor, consent: Consent, ruling: Ruling, link: Link
     ) -> None:
-        started = time()
-        decision = ruling.decision
-        response = GatedResponse(
-            send,
-            consent,
-            self.site.catalogue,
-            ruling.rules,
-            visitor=visitor,
-            granted=ruling.granted,
-            own=lambda host: self.site.unknown.own(host, visitor.host),
-            inserts=lambda: self._inserts(scope, decision),
-            extra=ruling.extra,
-            head=scope["method"] == "HEAD",
-            revalidates=visitor.revalidates and restore_etag(scope, decision.state),
-            watch=self.site.unknown.watch(visitor.host),
-        )
+        started, first = time(), link.ruling
+        response = self._response(scope, send, visitor, consent, ruling, link)
         recorded = False
 
         async def forward(message: Message) -> None:
-            nonlocal recorded
+            nonlocal recorded, response
+            if message["type"] == "http.response.start":
+                if link.ruling is not first:
+                    # Somebody signed in or out: what was decided before does not hold for this answer.
+                    response = self._response(scope, send, visitor, consent, link.ruling, link)
+                message = link.carried(message)
             await response.send(message)
             if response.finished and not recorded:
                 # At the last body message: after ``await self.app`` the background tasks have run, too.
                 recorded = True
-                self._record(scope, visitor, decision, response, started)
+                self._record(scope, visitor, consent.decision, response, started)
 
         try:
             await self.app(scope, receive, forward)
@@ -121,7 +128,29 @@ class ConsentMiddleware:
             raise
         finally:
             if not recorded and response.status:
-                self._record(scope, visitor, decision, response, started)
+                self._record(scope, visitor, consent.decision, response, started)
+
+    def _response(
+        self, scope: Scope, send: Send, visitor: Visitor, consent: Consent, ruling: Ruling, link: Link
+    ) -> GatedResponse:
+        """The way out for an answer under this ruling."""
+        decision = ruling.decision
+        # A page that says something once is no copy of the one that the browser may hold.
+        state = decision.state if link.told is None else ""
+        return GatedResponse(
+            send,
+            consent,
+            self.site.catalogue,
+            ruling.rules,
+            visitor=visitor,
+            granted=ruling.granted,
+            own=lambda host: self.site.unknown.own(host, visitor.host),
+            inserts=lambda: self._inserts(scope, visitor, decision, link.told),
+            extra=(*ruling.extra, *link.once) if link.once else ruling.extra,
+            head=scope["method"] == "HEAD",
+            revalidates=visitor.revalidates and restore_etag(scope, state),
+            watch=self.site.unknown.watch(visitor.host),
+        )
 
     def _once(self, scope: Scope, visitor: Visitor, ruling: Ruling) -> Ruling:
         """What follows where the visitor may have asked for a service once, on this very page."""
@@ -131,12 +160,15 @@ class ConsentMiddleware:
         page = place(scope["path"], scope.get("query_string", b""))
         return self.site.once(visitor, ruling, page)
 
-    def _inserts(self, scope: Scope, decision: Decision) -> Inserts:
+    def _inserts(self, scope: Scope, visitor: Visitor, decision: Decision, told: Known | None) -> Inserts:
         try:
-            return self.pages.inserts(scope, decision)
+            inserts = self.pages.inserts(scope, decision, told)
         except Exception:
             logger.exception("the banner could not be rendered; the page goes out gated, without it")
             return Inserts()
+        if decision.ask and inserts.body:
+            count_served(self.recorder.put, "banner", visitor, decision)
+        return inserts
 
     def _record(
         self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse, started: float

@@ -130,11 +130,13 @@ class Catalogue:
 
     purposes: Mapping[str, Purpose]
     services: Mapping[str, Service]
-    #: short hash of everything material: purposes, services, what each is for, how long it keeps data.
-    #: A choice made under another fingerprint no longer counts (design 2).
+    #: short hash of everything material: purposes, services, who gets the data, what for, how long it is kept, here
+    #: and there. A choice made under another fingerprint no longer counts (design 2).
     fingerprint: str = field(init=False)
     #: shipped services that serve nothing optional and that the site doesn't list: not asked about, not withheld
     spared: tuple[Service, ...] = ()
+    #: days that the site keeps its own rows, by tier
+    retention_days: Mapping[str, int] = field(default_factory=dict)
     _hosts: _Hosts = field(init=False, repr=False)
     _spared: _Hosts = field(init=False, repr=False)
     _cookies: _Cookies = field(init=False, repr=False)
@@ -157,8 +159,10 @@ class Catalogue:
                 spared.setdefault(host, {})[slash + path] = service
         object.__setattr__(self, "_spared", _by_path(spared))
         object.__setattr__(self, "_cookies", _Cookies(self.services.values()))
-        material = [f"{p.key}:{p.kind}" for p in self.purposes.values()]
-        material += [f"{s.key}:{s.provider}:{s.purposes}:{s.retention_days}" for s in self.disclosed]
+        # As Python writes them: quoted, so that no name can be mistaken for the end of one.
+        material = [repr((p.key, p.kind)) for p in self.purposes.values()]
+        material += [repr((s.key, s.provider, sorted(s.purposes), s.retention_days)) for s in self.disclosed]
+        material += [repr((tier, days)) for tier, days in self.retention_days.items()]
         digest = hashlib.sha256("\n".join(sorted(material)).encode()).hexdigest()
         object.__setattr__(self, "fingerprint", digest[:12])
 
@@ -170,7 +174,8 @@ class Catalogue:
     def _check(self, service: Service) -> None:
         key = f"services.{service.key}"
         if not service.purposes:
-            raise CatalogueError(f"{key}.purposes", "at least one purpose: a service nobody needs must not run")
+            text = "at least one purpose: a visitor is asked for each, and a service that serves none must not run"
+            raise CatalogueError(f"{key}.purposes", f"{text} [service without purpose; GDPR art. 5(1)(b)]")
         for purpose in service.purposes if service.disclosed else ():
             if purpose not in self.purposes:
                 raise CatalogueError(f"{key}.purposes", f"one of {', '.join(self.purposes)}, not {purpose!r}")
@@ -210,13 +215,15 @@ class Catalogue:
         purposes: Mapping[str, Mapping[str, object]] | None = None,
         services: Mapping[str, Mapping[str, object]] | None = None,
         only: Iterable[str] | None = None,
+        retention_days: Mapping[str, int] | None = None,
     ) -> Catalogue:
         """The shipped catalogue with a site's own purposes and services added or overridden.
 
         ``only`` names those of the shipped services that the site uses: the notice lists no others; None
         means all that visitors are asked about. The others stay recognised and are always withheld, since
         nobody was asked about them, but for those that serve nothing optional: a captcha or a font that
-        a site forgot to list must not break its pages, so the catalogue leaves them out. Raises CatalogueError.
+        a site forgot to list must not break its pages, so the catalogue leaves them out. ``retention_days``:
+        for how many the site keeps its own rows, by tier. Raises CatalogueError.
         """
         shipped = _shipped()
         needed = {key for key, value in shipped["services"].items() if _needed(value, shipped["purposes"])}
@@ -238,7 +245,7 @@ class Catalogue:
         told = {key: _service(key, value) for key, value in wanted.items()}
         untold = {key: replace(_service(key, value), disclosed=False) for key, value in others.items()}
         spared = tuple(_service(key, merged[key]) for key in sorted(needed - wanted.keys()))
-        return cls(found, told | untold, spared)
+        return cls(found, told | untold, spared, retention_days or {})
 
 
 _Table: TypeAlias = Mapping[str, Mapping[str, object]]

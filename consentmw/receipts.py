@@ -196,6 +196,8 @@ def _recipients(services: Sequence[Service], purpose: str) -> list[str]:
 
 
 def _status(entry: Entry, *, granted: bool) -> str:
+    if granted and entry.event == "expired":
+        return "dpv:ConsentExpired"
     if granted:
         return "dpv:RenewedConsentGiven" if entry.event == "changed" else "dpv:ConsentGiven"
     return "dpv:ConsentWithdrawn" if entry.event == "withdrawn" else "dpv:ConsentRefused"

@@ -52,6 +52,10 @@ class Law:
     source: str
     #: how well the row was checked: high, medium or low; "site" for a site's own setting
     confidence: str
+    #: first day on which a browser's opt-out signal has to be honoured, or None
+    signal: date | None = None
+    #: days for which whoever opted out must not be asked to opt in again
+    rest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,11 @@ class Regions:
     def regime(self, region: str, now: datetime) -> Regime:
         """The regime of that law."""
         return self.regimes[self.law(region, now).regime]
+
+    def signalled(self, region: str, now: datetime) -> bool:
+        """Whether the law there makes it a duty to honour a browser's opt-out signal."""
+        since = self.law(region, now).signal
+        return since is not None and since <= _today(now)
 
     def until(self, region: str, now: datetime) -> datetime | None:
         """When the next law of this region starts, or None."""
@@ -114,5 +123,8 @@ def _shipped() -> tuple[dict[str, Regime], dict[str, tuple[Law, ...]]]:
 
 def _laws(row: Mapping[str, Any]) -> list[Law]:
     rows = [{**row, "from": _ALWAYS}, *row.get("laws", ())]
-    laws = [Law(law["from"], law["regime"], law["source"], law["confidence"]) for law in rows]
+    laws = [
+        Law(law["from"], law["regime"], law["source"], law["confidence"], law.get("signal"), law.get("rest", 0))
+        for law in rows
+    ]
     return sorted(laws, key=lambda law: law.since)

@@ -7,7 +7,7 @@ for a visitor, remembering it by the few header values it depends on. Refuses to
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from time import time
@@ -15,38 +15,43 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio.to_thread import run_sync
 
+from .accounts import BY_ACCOUNT, NOBODY, Known, in_force
 from .choice import MAX_COOKIE, Choice, CookieCodec, Locale
 from .decision import Decision, closed, decide, granted_kinds, once
-from .errors import SettingsError
+from .errors import LedgerError, SettingsError, StoreError
 from .events import Policy
 from .events.hosts import Met
-from .gate.cookies import expiries, hide, leftovers
+from .gate.cookies import expiries, leftovers
 from .gate.csp import HostPolicy
-from .gate.hints import concealed
+from .gate.gpp_page import GppPage
 from .gate.html import Rules
 from .gate.signals import Signals
 from .gate.storage import Storage
 from .gate.unknown import Unknown
 from .i18n import lookup
+from .identity import Pseudonyms
 from .lawful import refuse_unlawful
-from .ledger import Ledger
+from .ledger import Ledger, new_receipt
 from .notices import Notices
 from .once import Once
 from .purposes import Catalogue
 from .recorder import Recorder
 from .recorder.spool import open_spool
 from .regions import DECLINED, Regions
+from .registry import Registry
 from .relay import open_relay
+from .ruling import Ruling
 from .settings import Settings
+from .signals import Listening
 from .stores import open_event_store, open_ledger_store
 from .tokens import Tokens
 from .visitor import Visitor
 from .whereabouts import Whereabouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["Ruling", "Site"]
+__all__ = ["Site"]
 
 logger = logging.getLogger("consentmw")
 
@@ -54,26 +59,8 @@ logger = logging.getLogger("consentmw")
 _REMEMBERED: Final = 4096
 _LONGEST_KEY: Final = 2048
 _UNKNOWN: Final = ("", "unknown")
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What follows for one visitor: the decision, and what the gates need of it, ready."""
-
-    decision: Decision
-    rules: Rules
-    #: more headers for HTML answers: cookies that have to go, our policy (still without the address that its
-    #: reports go to, see gate/csp.py), and in debug the reasons
-    extra: tuple[tuple[bytes, bytes], ...]
-    #: names of the visitor's cookies that the application does not get to see, because nobody may use them
-    hidden: tuple[str, ...] = ()
-    #: the kinds of purpose that were granted
-    granted: frozenset[str] = frozenset()
-
-    def seen(self, visitor: Visitor) -> list[tuple[bytes, bytes]]:
-        """The request's headers as the application gets them."""
-        headers = hide(visitor.headers, self.hidden) if self.hidden else visitor.headers
-        return concealed(headers) if visitor.hinted and "analytics" not in self.granted else headers
+#: the longest that browsers keep a cookie (RFC 6265bis, section 5.5)
+_CARRIED: Final = timedelta(days=400)
 
 
 class Site:
@@ -83,59 +70,69 @@ class Site:
         self.settings = settings
         self.clock = clock or (lambda: datetime.now(UTC))
         self.catalogue = Catalogue.load(
-            purposes=settings.purposes, services=settings.services, only=settings.services_used
+            purposes=settings.purposes,
+            services=settings.services,
+            only=settings.services_used,
+            retention_days=settings.retention_days,
         )
         self.regions = Regions.load(fallback=settings.fallback_regime, overrides=settings.regimes)
         self.whereabouts = Whereabouts(settings.region_headers, settings.networks)
+        self.listening = Listening.load(settings.signals, dnt=settings.honor_dnt == "as_gpc")
+        #: whether there are signals beside Global Privacy Control; then their headers are read for every request
+        self._hears_more = not self.listening.alone
         self.warnings = refuse_unlawful(settings, self.catalogue, self.regions, self.clock())
         self.notices = Notices.load(settings, self.catalogue)
-        keys = settings.secret_keys
-        self.tokens = Tokens(keys)
-        self.choices = CookieCodec(Choice, "choice", keys)
-        self.locales = CookieCodec(Locale, "locale", keys)
-        self.onces = CookieCodec(Once, "once", keys)
+        self.tokens = Tokens(settings.secret_keys)
+        #: what stands for account numbers; None where no key was given, so that nothing can be linked to an account
+        self.pseudonyms = Pseudonyms.configured(settings.secret_keys[0] if settings.debug else "")
         self.valid_for = timedelta(days=settings.valid_days)
+        self.rest = timedelta(days=settings.refusal_days)
         self.policy = Policy(settings.ip, settings.query_keys, settings.retention_days)
         self.recorder = Recorder(
             lambda: open_event_store(settings.store),
             capacity=settings.queue_capacity,
             interval=settings.flush_seconds,
             spool=open_spool(settings, time),
+            daily=lambda: self.ledger.expire(self.clock()),
         )
         self.relay = open_relay(
-            settings,
-            self.catalogue,
-            count=self.recorder.put,
-            withdrawn=lambda receipt: self.recorder.store.erased(receipt),
+            settings, self.catalogue, count=self.recorder.put, withdrawn=lambda one: self.recorder.store.erased(one)
         )
         self.ledger = Ledger(lambda: open_ledger_store(settings.store))
+        self.registry = Registry(self.notices.version, self.ledger, lambda: self.clock())
         self.rules = lru_cache(maxsize=256)(lambda denied, aware=frozenset(): Rules(self.catalogue, denied, aware))
         self.signals = Signals(settings, self.catalogue, self.regions)
+        self.gpp = GppPage(settings, self.catalogue)
         self.storage = Storage(self.catalogue)
         self.hosts = HostPolicy(self.catalogue, settings.policy, settings.own_hosts)
         self.unknown = Unknown(self.catalogue, settings.unknown, settings.own_hosts)
         self.met = Met()
-        plain = (settings.cookie_name, f"{settings.cookie_name}-locale", f"{settings.cookie_name}-once")
+        self._known: dict[tuple[object, ...], Ruling] = {}
+        self._prepare_cookies(settings.cookie_name, settings.secret_keys)
+
+    def _prepare_cookies(self, name: str, keys: Sequence[str]) -> None:
+        self.choices = CookieCodec(Choice, "choice", keys)
+        self.locales = CookieCodec(Locale, "locale", keys)
+        self.onces = CookieCodec(Once, "once", keys)
+        self.badges = CookieCodec(Known, "account", keys)
+        plain = (name, f"{name}-locale", f"{name}-once", f"{name}-account")
         #: by "is it https": __Host- makes a browser refuse a cookie that another host or http tries to set
-        self._names = {False: plain, True: (f"__Host-{plain[0]}", f"__Host-{plain[1]}", f"__Host-{plain[2]}")}
+        self._names = {False: plain, True: tuple(f"__Host-{one}" for one in plain)}
         #: without this in its cookies, a request asks for nothing that runs once
         self.once_mark = f"{plain[2]}=".encode("ascii")
-        self._known: dict[tuple[object, ...], Ruling] = {}
-        self._check_cookie_fits()
-
-    def _check_cookie_fits(self) -> None:
         optional = frozenset(p.key for p in self.catalogue.purposes.values() if p.optional)
-        longest = Choice("x" * 22, datetime(2100, 1, 1, tzinfo=UTC), self.catalogue.fingerprint, optional)
+        longest = Choice("x" * 24, datetime(2100, 1, 1, tzinfo=UTC), self.catalogue.fingerprint, optional)
+        known = Known("0" * 32, longest.at, minor=True, opted_out=True, choice=longest, aside=longest.receipt)
         try:
-            self.choices.write(longest)
+            self.badges.write(known)
         except ValueError as error:
             raise SettingsError(
                 "purposes", f"fewer or shorter keys: the cookie must stay under {MAX_COOKIE} bytes"
             ) from error
 
     # -- cookies -------------------------------------------------------------------------------
-    def cookie_names(self, visitor: Visitor) -> tuple[str, str, str]:
-        """Names of the cookies for the choice, the locale and what runs once, as this visitor's scheme has them."""
+    def cookie_names(self, visitor: Visitor) -> tuple[str, ...]:
+        """Names of the cookies for choice, locale, what runs once and the account, by this visitor's scheme."""
         return self._names[self.secure(visitor)]
 
     def secure(self, visitor: Visitor) -> bool:
@@ -149,8 +146,24 @@ class Site:
         line = f"{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
         return (b"set-cookie", line.encode("ascii"))
 
+    def carry(self, visitor: Visitor, choice: Choice) -> tuple[bytes, bytes]:
+        """The header that gives this choice to the visitor's browser.
+
+        Kept as long as browsers keep any cookie: what was refused stays refused until they choose again.
+        """
+        return self.cookie(visitor, self.cookie_names(visitor)[0], self.choices.write(choice), _CARRIED)
+
     def choice(self, visitor: Visitor) -> Choice | None:
-        """The newest choice among the visitor's cookies that is really ours."""
+        """The choice in force: this browser's own, or that of the account which is signed in."""
+        return in_force(self.own_choice(visitor), self.known(visitor))
+
+    def known(self, visitor: Visitor) -> Known | None:
+        """Who is signed in on this browser, None for nobody: the newest of what is really ours."""
+        found = [k for raw in visitor.cookie(self.cookie_names(visitor)[3]) if (k := self.badges.read(raw)) is not None]
+        return max(found, key=lambda k: k.at, default=None)
+
+    def own_choice(self, visitor: Visitor) -> Choice | None:
+        """The newest choice of this browser's own that is really ours, whoever is signed in."""
         found = [
             c for raw in visitor.cookie(self.cookie_names(visitor)[0]) if (c := self.choices.read(raw)) is not None
         ]
@@ -171,7 +184,10 @@ class Site:
         verifies no signature, decides nothing and looks up no cookie.
         """
         guess = self.whereabouts.region(visitor) if self.whereabouts.known else _UNKNOWN
+        key: tuple[object, ...]
         key = (visitor.cookies, visitor.gpc, visitor.raw_language, visitor.scheme, visitor.host, guess)
+        if self._hears_more:
+            key = (*key, self.listening.others(visitor.field))
         known = self._known.get(key)
         if known is not None and (known.decision.until is None or self.clock() < known.decision.until):
             return known
@@ -209,7 +225,12 @@ class Site:
             return ruling
 
     def _ruling(self, visitor: Visitor) -> Ruling:
-        return self._follow(visitor, self.decide_with(visitor, self.choice(visitor)))
+        known = self.known(visitor)
+        return self.follow(visitor, in_force(self.own_choice(visitor), known), known)
+
+    def follow(self, visitor: Visitor, choice: Choice | None, known: Known | None) -> Ruling:
+        """What follows for a visitor under a choice, and for who is signed in; neither need be in a cookie yet."""
+        return replace(self._follow(visitor, self.decide_with(visitor, choice, known=known or NOBODY)), known=known)
 
     def _follow(self, visitor: Visitor, decision: Decision) -> Ruling:
         left = self._left(visitor, decision)
@@ -230,9 +251,17 @@ class Site:
             return ()
         return tuple(leftovers(visitor.cookie_names(), self.catalogue, decision.denied))
 
-    def decide_with(self, visitor: Visitor, choice: Choice | None) -> Decision:
-        """The decision for this visitor under a choice that no cookie carries yet."""
+    def decide_with(
+        self, visitor: Visitor, choice: Choice | None, *, known: Known | None = None, minor: bool = False
+    ) -> Decision:
+        """The decision for this visitor under a choice that no cookie carries yet.
+
+        ``known``: who is signed in, by default whoever the cookie says. ``minor``: whether the host application
+        knows that this is a minor, beside what ``known`` says.
+        """
         settings = self.settings
+        known = known or self.known(visitor) or NOBODY
+        others = self.listening.others(visitor.field)
         locale = self.locale(visitor)
         language = locale.language if locale.language in settings.languages else ""
         region, source = locale.region, "stated"
@@ -248,9 +277,12 @@ class Site:
             choice,
             now=now,
             language=language or lookup(visitor.accept_language, settings.languages, settings.default_language),
-            gpc=visitor.gpc,
+            gpc=visitor.gpc and self.listening.gpc,
+            others=(*others, BY_ACCOUNT) if known.opted_out else others,
             notice=self.notices.id,
             valid_for=self.valid_for,
+            rest=self.rest,
+            minor=minor or known.minor,
             region=locale.region or region,
             region_source=source,
             law_until=self.regions.until(region, now),
@@ -262,6 +294,12 @@ class Site:
 
         Raises LedgerError: then there is no proof, and nothing may be granted.
         """
+        await run_sync(partial(self.append, decision, **row))
+
+    def append(self, decision: Decision, **row: Any) -> None:
+        """As :meth:`prove`, for a thread that may wait."""
+        # No row may name a notice that is not on record.
+        self.registry.publish()
         known: dict[str, Any] = {
             "regime": decision.regime,
             "region": decision.region,
@@ -271,10 +309,31 @@ class Site:
             "notice": decision.notice,
             "fingerprint": self.catalogue.fingerprint,
         }
-        await run_sync(partial(self.ledger.append, **known, **row))
+        others = [key for key in decision.signals if key != "gpc"]
+        if others:
+            # Global Privacy Control has a field of its own.
+            known["detail"] = f"signals: {', '.join(others)}"
+        self.ledger.append(**{**known, **self._unerased(row)})
+
+    def _unerased(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The row without receipts that were erased while a cookie still carried them: nothing may name them again."""
+        carried = ("previous", "receipt") if row["event"] == "once" else ("previous",)
+        for name in carried:
+            if (receipt := row.get(name, "")) and self._was_erased(receipt):
+                row = {**row, name: "" if name == "previous" else new_receipt()}
+        return row
+
+    def _was_erased(self, receipt: str) -> bool:
+        try:
+            # Whose rows about visits went with a withdrawal still has its row in the ledger.
+            return self.recorder.store.erased(receipt) and not self.ledger.entries(receipt)
+        except StoreError as error:
+            raise LedgerError(f"it can't be told whether a receipt was erased: {error}") from error
 
     async def close(self) -> None:
         """Write what is queued and close the stores; for an orderly shutdown."""
+        # It may have the ledger open.
+        await run_sync(self.registry.close)
         # First, because what becomes of its events is counted.
         await run_sync(self.relay.close)
         await run_sync(self.recorder.close)

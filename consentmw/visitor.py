@@ -48,7 +48,10 @@ _KEPT: Final[dict[bytes, bytes]] = {
     )
 } | {**dict.fromkeys((b"purpose", b"x-moz", b"x-purpose"), b"sec-purpose"), **dict.fromkeys(HINTS, b"hint")}
 #: what joins the lines of a header that may come several times; of any other the first line counts
-_JOINED: Final = {b"cookie": b"; ", **dict.fromkeys((b"sec-gpc", b"accept", b"accept-language", b"sec-purpose"), b", ")}
+_JOINED: Final = {
+    b"cookie": b"; ",
+    **dict.fromkeys((b"sec-gpc", b"dnt", b"accept", b"accept-language", b"sec-purpose"), b", "),
+}
 
 
 def gpc(headers: Headers) -> bool:
@@ -213,10 +216,11 @@ class Visitor:
         """Whether the browser tells about its device what it only tells where it was asked to."""
         return b"hint" in self._found
 
-    @property
-    def dnt(self) -> bool:
-        """Whether the discontinued Do Not Track header asks not to be tracked."""
-        return self._found.get(b"dnt", b"").strip(b" \t") == b"1"
+    def field(self, name: bytes) -> bytes:
+        """Any header of the request as sent, b"" when absent; ``name`` in lower case, several lines joined."""
+        if _KEPT.get(name) == name:
+            return self._found.get(name, b"")
+        return b", ".join(value for key, value in self.headers if key.lower() == name)
 
     def cookie(self, name: str) -> list[str]:
         """All values of this cookie in the order sent: other paths and domains may have set it too."""

@@ -22,8 +22,8 @@ from consentmw.settings import GOOGLE_VARIABLE
 
 from . import certificate
 from .app import SETTINGS, build
-from .qa import SignalSwitch
 from .standin import HOSTS, StandIn
+from .states import Playing
 
 __all__ = ["main"]
 
@@ -79,7 +79,7 @@ async def _serve(host: str, port: int, site_socket: socket.socket, standin_socke
     pem, key = certificate.ensure(_DATA, HOSTS)
     standin = StandIn()
     site = _Server(
-        uvicorn.Config(SignalSwitch(build(_settings(host, port, pem), standin)), access_log=False, log_level="warning")
+        uvicorn.Config(Playing(build(_settings(host, port, pem), standin)), access_log=False, log_level="warning")
     )
     third_parties = _Server(
         uvicorn.Config(
@@ -108,8 +108,8 @@ async def _serve(host: str, port: int, site_socket: socket.socket, standin_socke
 
 
 def _settings(host: str, port: int, pem: Path) -> Settings:
-    """The demo's settings, with the stand-in as the place where the server's own events go."""
-    settings = Settings.load(SETTINGS)
+    """The demo's settings, with a played CDN in front, and the stand-in as where the server's own events go."""
+    settings = Settings.of(SETTINGS, region_headers="cloudflare", trusted_proxies=("127.0.0.1",))
     if not settings.google_analytics or host not in _CERTIFIED:
         return settings
     os.environ.setdefault(GOOGLE_VARIABLE, "the stand-in asks for none")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -21,22 +20,15 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from . import content
+from .forms import fields as read
 from .view import render, url
 
 __all__ = ["ROUTES", "broken", "missing"]
 
 _ACCOUNT: Final = re.compile(r"[0-9]{10}")
 #: where signing in may lead; names, so that no address from outside is ever followed
-_BEHIND_LOGIN: Final = ("bill", "usage")
+_BEHIND_LOGIN: Final = ("bill", "usage", "sharing")
 _MARK: Final = Path(__file__).parent / "static" / "mark.svg"
-#: the longest text a form field may hold, in characters
-_LONGEST: Final = 2000
-
-
-async def _fields(request: Request) -> Mapping[str, str]:
-    """The text fields of a posted form, stripped; files and overlong values are left out."""
-    async with request.form(max_files=0, max_fields=20) as form:
-        return {key: value.strip() for key, value in form.items() if isinstance(value, str) and len(value) <= _LONGEST}
 
 
 def _see(request: Request, name: str, **params: str) -> Response:
@@ -59,7 +51,7 @@ async def outages(request: Request) -> Response:
     """The map, the list, and a form to report an outage."""
     rows = content.FACTS["outages"]
     if request.method == "POST":
-        await _fields(request)
+        await read(request)
         request.scope["consent"].measure("outage_reported")
         return _see(request, "outage_reported")
     return render(
@@ -82,19 +74,23 @@ async def login(request: Request) -> Response:
     """Sign in with any ten digits and any password; then on to the page that asked for it."""
     then = request.query_params.get("then", "bill")
     then = then if then in _BEHIND_LOGIN else "bill"
+    consent = request.scope["consent"]
+    shown = {"then": then, "notice": consent.link_notice(), "choices": consent.url("choices")}
     if request.method == "GET":
-        return render(request, "login.html", then=then, wrong=False)
-    fields = await _fields(request)
+        return render(request, "login.html", wrong=False, **shown)
+    fields = await read(request)
     number = re.sub(r"[\s-]", "", fields.get("account", ""))
     if not _ACCOUNT.fullmatch(number) or len(fields.get("password", "")) < 4:
-        return render(request, "login.html", status=422, then=then, wrong=True)
+        return render(request, "login.html", status=422, wrong=True, **shown)
     request.session["account"] = number
+    await consent.sign_in(number, minor=number in content.FACTS["minors"])
     return _see(request, then, account=number) if then == "bill" else _see(request, then)
 
 
 async def logout(request: Request) -> Response:
     """Sign out."""
     request.session.clear()
+    await request.scope["consent"].sign_out()
     return _see(request, "home")
 
 
@@ -115,7 +111,7 @@ async def bill(request: Request) -> Response:
         raise HTTPException(404)
     if request.method == "GET":
         return render(request, "bill.html", bill=content.FACTS["bill"], wrong=False)
-    amount = _dollars((await _fields(request)).get("amount", ""))
+    amount = _dollars((await read(request)).get("amount", ""))
     if amount is None:
         return render(request, "bill.html", status=422, bill=content.FACTS["bill"], wrong=True)
     request.scope["consent"].measure("bill_paid", {"value": float(amount), "currency": "USD"})
@@ -141,7 +137,7 @@ async def service(request: Request) -> Response:
     """Start, stop or transfer service."""
     if request.method == "GET":
         return render(request, "service.html", wrong=False)
-    fields = await _fields(request)
+    fields = await read(request)
     try:
         date.fromisoformat(fields.get("day", ""))
     except ValueError:
@@ -192,11 +188,16 @@ def _careless(response: Response) -> None:
     response.set_cookie("_ga_SERVER01", f"GS2.1.s{number}", max_age=63_072_000, httponly=True, samesite="lax")
 
 
+async def newsletter(request: Request) -> Response:
+    """A sign-up form as a mailing company gives it to paste in: it sends what is typed to that company."""
+    return render(request, "newsletter.html")
+
+
 async def contact(request: Request) -> Response:
     """Telephone numbers, offices and a form."""
     if request.method == "GET":
         return render(request, "contact.html", state="")
-    fields = await _fields(request)
+    fields = await read(request)
     if "@" not in fields.get("mail", "") or not fields.get("message"):
         return render(request, "contact.html", status=422, state="wrong")
     return render(request, "contact.html", state="done")
@@ -257,6 +258,7 @@ ROUTES: Final = [
     Route("/news", news),
     Route("/news/{key}", story),
     Route("/contact", contact, methods=["GET", "POST"]),
+    Route("/newsletter", newsletter),
     Route("/email", email),
     Route("/favicon.ico", icon),
 ]

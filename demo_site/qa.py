@@ -15,15 +15,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from consentmw import ConsentMiddleware, LedgerError, StoreError
 
+from . import states
 from .standin import StandIn
 from .trail import Memory, Seen
 from .view import render, url
 
-__all__ = ["ROUTES", "Panel", "SignalSwitch"]
+__all__ = ["ROUTES", "Panel"]
 
 #: events that the panel shows
 _ROWS: Final = 30
@@ -31,8 +31,6 @@ _ROWS: Final = 30
 _COUNTERS: Final = 500
 #: the fields of rows that hold seconds since 1970
 _TIMES: Final = ("hour", "at", "expires")
-#: the cookie by which a browser without Global Privacy Control can play one that has it
-_SIGNAL: Final = "demo_gpc"
 
 
 class Panel:
@@ -48,6 +46,7 @@ class Panel:
         consent = request.scope["consent"]
         return {
             "decision": self._decision(consent.decision),
+            "signed_in": consent.signed_in,
             "pages": [_page(seen) for seen in self.memory.pages(request.scope["demo.visit"])],
             "cookies": self._cookies(request),
             "third_parties": self._third_parties(),
@@ -56,9 +55,10 @@ class Panel:
 
     def _decision(self, decision: Any) -> dict[str, Any]:
         catalogue = self.guarded.site.catalogue
-        plain = ("tier", "regime", "region", "region_source", "language", "gpc", "notice", "receipt", "ask")
+        plain = ("tier", "regime", "region", "region_source", "language", "gpc", "minor", "notice", "receipt", "ask")
         return {
             **{name: getattr(decision, name) for name in plain},
+            "signals": list(decision.signals),
             "until": decision.until.isoformat() if decision.until else "",
             "google": dict(decision.google),
             "purposes": [
@@ -112,9 +112,19 @@ def _page(seen: Seen) -> dict[str, Any]:
         "path": seen.path,
         "status": seen.status,
         "at": seen.at.isoformat(timespec="seconds"),
-        "withheld": [{"service": w.service, "tag": w.tag, "host": w.host} for w in seen.consent.withheld],
+        "withheld": [
+            {"service": w.service, "why": _why(seen.consent, w.service), "tag": w.tag, "host": w.host}
+            for w in seen.consent.withheld
+        ],
         "dropped_cookies": list(seen.consent.dropped_cookies),
     }
+
+
+def _why(consent: Any, service: str) -> str:
+    """The reason for withholding it, where one was decided."""
+    if not service:
+        return "too long or too deep to judge"
+    return "nobody named this host" if service == "unknown" else consent.why(service)
 
 
 def _plain(row: Any) -> Any:
@@ -143,24 +153,13 @@ def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-class SignalSwitch:
-    """Plays a browser with Global Privacy Control while a cookie asks for it. Stands outside consentmw.
-
-    Chromium has no switch for the signal; a header that the browser itself sent is left alone.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add the header when the cookie is there, and say that the switch exists."""
-        if scope["type"] == "http":
-            headers = scope["headers"]
-            cookies = b"; ".join(value for name, value in headers if name == b"cookie").split(b"; ")
-            if f"{_SIGNAL}=1".encode() in cookies and not any(name == b"sec-gpc" for name, _ in headers):
-                headers = [*headers, (b"sec-gpc", b"1")]
-            scope = {**scope, "headers": headers, "demo.signal_switch": True}
-        await self.app(scope, receive, send)
+def _places(site: Any) -> list[dict[str, str]]:
+    """The regions that can be played, each with the regime that applies there today."""
+    now = site.clock()
+    return [
+        {"code": code, "name": name, "regime": site.regions.regime(code, now).key}
+        for code, name in states.PLACES.items()
+    ]
 
 
 async def panel(request: Request) -> Response:
@@ -181,8 +180,8 @@ async def panel(request: Request) -> Response:
         port=(request.url.port or 80) + 1,
         address=str(request.base_url),
         standin=standin is not None,
-        switch=request.scope.get("demo.signal_switch", False),
-        switched=request.cookies.get(_SIGNAL) == "1",
+        played=states.played(request),
+        elsewhere=_places(request.app.state.panel.guarded.site),
     )
     response.headers["cache-control"] = "no-store"
     return response
@@ -217,20 +216,10 @@ async def new_visitor(request: Request) -> Response:
     return response
 
 
-async def signal(request: Request) -> Response:
-    """Turn the played signal on or off."""
-    response = _back(request, "panel")
-    if request.cookies.get(_SIGNAL) == "1":
-        response.delete_cookie(_SIGNAL)
-    else:
-        response.set_cookie(_SIGNAL, "1", httponly=True, samesite="lax")
-    return response
-
-
 ROUTES: Final = [
     Route("/qa", panel),
     Route("/qa.json", panel_json),
     Route("/qa/clear", clear, methods=["POST"]),
     Route("/qa/new-visitor", new_visitor, methods=["POST"]),
-    Route("/qa/signal", signal, methods=["POST"]),
+    *states.ROUTES,
 ]

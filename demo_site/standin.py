@@ -49,6 +49,7 @@ HOSTS: Final[Mapping[str, str]] = {
     "www.google.com": "Google Maps",
     "maps.googleapis.com": "Google Maps",
     "maps.gstatic.com": "Google Maps",
+    "prairielakes.us1.list-manage.com": "Mailchimp",
     # In no catalogue: somebody pasted it in, and nobody decided about it.
     "widgets.example-badges.net": "Example Badges",
 }
@@ -79,6 +80,8 @@ class Received:
     #: names of the cookies that the answer asked the browser to keep, whether or not the browser did
     offered: tuple[str, ...]
     gpc: str
+    #: names of the fields of a form in its body; what was typed into them is not kept
+    fields: tuple[str, ...]
     #: Sec-Fetch-Site: ``cross-site`` when a page asked for it, ``none`` when the browser did on its own
     site: str
 
@@ -89,6 +92,7 @@ class Received:
             "at": self.at.isoformat(timespec="milliseconds"),
             "cookies": list(self.cookies),
             "offered": list(self.offered),
+            "fields": list(self.fields),
         }
 
 
@@ -121,6 +125,7 @@ class StandIn:
             ("www.youtube.com", "/embed/", lambda: _embed(pages["player"], "YouTube")),
             ("www.youtube-nocookie.com", "/embed/", lambda: _embed(pages["player"], "YouTube")),
             ("player.vimeo.com", "/video/", lambda: _embed(pages["player"], "Vimeo")),
+            ("prairielakes.us1.list-manage.com", "/", _subscribed),
             ("www.google.com", "/maps/", lambda: _embed(pages["map"], "Google Maps")),
         )
 
@@ -135,7 +140,7 @@ class StandIn:
             # What the site's server sends comes by address, under no vendor's name.
             host = "region1.google-analytics.com"
         answer = self._answer(request, host)
-        self._note(request, host, answer)
+        self._note(request, host, answer, await _fields(request))
         await answer(scope, receive, send)
 
     def clear(self) -> None:
@@ -147,7 +152,7 @@ class StandIn:
         """The last requests, newest first."""
         return list(self.received)[: -limit - 1 : -1]
 
-    def _note(self, request: Request, host: str, answer: Response) -> None:
+    def _note(self, request: Request, host: str, answer: Response, fields: tuple[str, ...]) -> None:
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         headers = request.headers
         self.total += 1
@@ -162,6 +167,7 @@ class StandIn:
                 cookies=tuple(sorted(request.cookies))[:50],
                 offered=tuple(line.partition("=")[0] for line in answer.headers.getlist("set-cookie")),
                 gpc=headers.get("sec-gpc", "")[:_LONGEST],
+                fields=fields,
                 site=headers.get("sec-fetch-site", "")[:_LONGEST],
             )
         )
@@ -175,6 +181,14 @@ class StandIn:
             return _stranger(host)
         wants_image = "image" in request.headers.get("accept", "") and "html" not in request.headers.get("accept", "")
         return _image() if wants_image else Response(status_code=204, headers=_OPEN)
+
+
+async def _fields(request: Request) -> tuple[str, ...]:
+    """Names of the fields of a form that was sent, at most fifty."""
+    if request.headers.get("content-type", "") != "application/x-www-form-urlencoded":
+        return ()
+    async with request.form(max_files=0, max_fields=1000) as form:
+        return tuple(name[:_LONGEST] for name in form)[:50]
 
 
 #: what lets any page read the answer, as measurement hosts allow it
@@ -208,6 +222,13 @@ def _embed(page: Template, name: str) -> Response:
     }[name]
     response = HTMLResponse(page.substitute(name=name, pixel=pixel), headers=_OPEN)
     return _with_cookie(response, cookie, domain)
+
+
+def _subscribed() -> Response:
+    text = "<h1>Stand-in</h1><p>The mailing company of this demo received the form. Go back to look at the panel.</p>"
+    return HTMLResponse(
+        f"<!doctype html><html lang=en><title>Stand-in</title><link rel=icon href=data:,>{text}", headers=_OPEN
+    )
 
 
 def _stranger(host: str) -> Response:

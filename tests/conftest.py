@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from consentmw.recorder import _living
+from consentmw.recorder.processes import living
 
 from .postgres import Server
 
@@ -44,9 +44,9 @@ def _no_leaking_options() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_recorders_left() -> Iterator[None]:
     """Each site that recorded has a thread; thousands of them, left over, would slow every later test down."""
-    before = set(_living)
+    before = living()
     yield
-    for recorder in set(_living) - before:
+    for recorder in living() - before:
         recorder.close(1.0)
 
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from consentmw.authorizations import (
-    ACCOUNT_VARIABLE,
     Authorization,
     Authorizations,
     open_authorizations,
@@ -23,6 +22,7 @@ from consentmw.authorizations import (
 )
 from consentmw.cli import _app
 from consentmw.errors import AuthorizationError, LedgerError, SettingsError
+from consentmw.identity import ACCOUNT_VARIABLE, Pseudonyms
 from consentmw.ledger import Ledger
 from consentmw.settings import Settings
 from consentmw.stores import open_ledger_store
@@ -69,7 +69,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def book(ledger: Ledger, clock: Clock) -> Authorizations:
-    return Authorizations(ledger, "a key for tests, long enough", clock)
+    return Authorizations(ledger, Pseudonyms("a key for tests, long enough"), clock)
 
 
 def test_an_authorization_is_used_shown_and_proven(book: Authorizations, ledger: Ledger) -> None:
@@ -85,7 +85,7 @@ def test_an_authorization_is_used_shown_and_proven(book: Authorizations, ledger:
 def test_no_row_holds_the_account(book: Authorizations, ledger: Ledger) -> None:
     book.disclose(ACCOUNT, book.grant(ACCOUNT, GIVEN).id, "Solar Planner LLC", SCOPE, FIRST, LAST)
     assert not [row for row in ledger.all() if ACCOUNT in repr(row) or "123456" in repr(row)]
-    other = Authorizations(ledger, "another key, long enough", lambda: NOW)
+    other = Authorizations(ledger, Pseudonyms("another key, long enough"), lambda: NOW)
     assert other.of(ACCOUNT) == [], "without the key the hash is nobody's"
 
 
@@ -183,7 +183,7 @@ def test_a_bad_authorization_is_refused(book: Authorizations, changes: dict[str,
 
 def test_without_proof_nothing_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
-    book = Authorizations(Ledger(lambda: store), "a key for tests, long enough", lambda: NOW)
+    book = Authorizations(Ledger(lambda: store), Pseudonyms("a key for tests, long enough"), lambda: NOW)
     made = book.grant(ACCOUNT, GIVEN)
 
     def fail(*_: Any) -> None:
@@ -244,3 +244,35 @@ def test_the_command_line_accounts_for_every_hand_over(monkeypatch: pytest.Monke
     late = run(_app, ["authorizations", "due", str(file)])
     assert late.exit_code == 1
     assert made.id in late.output
+
+
+def test_the_evidence_is_where_an_erasure_finds_it(book: Authorizations, ledger: Ledger) -> None:
+    """It may name a person; the other fields of a row stay for ever."""
+    made = book.grant(ACCOUNT, replace(GIVEN, evidence="call with Ann Example, recorded"))
+    book.disclose(ACCOUNT, made.id, GIVEN.recipient, SCOPE, FIRST, LAST)
+    book.revoke(ACCOUNT, made.id, by="desk of Bob Example")
+    assert [row.method for row in ledger.all()] == ["authorization"] * 3
+    assert book.of(ACCOUNT)[0].evidence == "call with Ann Example, recorded"
+    exported = repr(list(book.export(NOW - timedelta(days=1), NOW + timedelta(days=1))))
+    assert "Ann Example" not in exported
+    assert ledger.erase((), book.subject(ACCOUNT), at=NOW, method="cli") == 3
+    assert "Example" not in repr(list(ledger.all()))
+    assert (book.of(ACCOUNT), book.disclosures(ACCOUNT), book.due(date(2030, 1, 1))) == ([], [], [])
+    rows = list(book.export(NOW - timedelta(days=1), NOW + timedelta(days=1)))
+    assert [(row["event"], row["customer"]) for row in rows] == [("authorized", ""), ("disclosed", ""), ("revoked", "")]
+    assert ledger.verify() == []
+
+
+def test_a_row_from_before_evidence_could_be_erased_is_read(book: Authorizations, ledger: Ledger) -> None:
+    made = book.grant(ACCOUNT, GIVEN)
+    detail = json.loads(next(iter(ledger.all())).detail)
+    del detail["evidence"]
+    ledger.append(
+        receipt="older",
+        at=NOW,
+        event="authorized",
+        method="paper form 2026-118",
+        subject=book.subject(ACCOUNT),
+        detail=json.dumps(detail),
+    )
+    assert book.of(ACCOUNT) == [made, replace(GIVEN, id="older", evidence="paper form 2026-118")]

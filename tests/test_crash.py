@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,26 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return address
 
 
-def test_a_kill_between_any_two_steps_of_a_choice_leaves_no_lie(url: str) -> None:
-    command = [sys.executable, "-m", "tests.crash", url, str(POINTS)]
+def killed(url: str, what: str) -> Any:
+    command = [sys.executable, "-m", "tests.crash", url, str(POINTS), what]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_a_kill_between_any_two_steps_of_a_choice_leaves_no_lie(url: str) -> None:
+    told = killed(url, "choices")
     assert told["whole"], "a choice that is left alone is made"
-    assert len(told["cookies"]) >= POINTS < told["lines"]
+    assert len(told["said"]) >= POINTS < told["lines"]
     site = mounted(App(), store="memory:").site
     ledger = Ledger(lambda: open_ledger_store(url))
     try:
         assert ledger.verify() == []
-        rows = {row.receipt: row for row in ledger.all()}
-        acknowledged = [cookie for cookie in told["cookies"] if cookie]
+        told_of, *choices = ledger.all()
+        assert (told_of.event, told_of.notice) == ("notice", site.notices.id), "nobody chose before that was on record"
+        # Killed between the notice and its row, the next process adds the row: at most one that says the same.
+        rows = {row.receipt: row for row in choices if row.event != "notice"}
+        acknowledged = [cookie for cookie in told["said"] if cookie]
         for cookie in acknowledged:
             choice = site.choices.read(cookie)
             assert choice is not None
@@ -54,3 +62,30 @@ def test_a_kill_between_any_two_steps_of_a_choice_leaves_no_lie(url: str) -> Non
     # Both ends were reached: kills before the row, between row and cookie, and after the cookie.
     assert 0 < len(acknowledged) < POINTS
     assert len(acknowledged) + 2 <= len(rows) < POINTS
+
+
+def test_a_kill_between_any_two_steps_of_an_erasure_leaves_all_or_nothing(url: str, tmp_path: Path) -> None:
+    """And whoever repeats it finishes it."""
+    told = killed(url, "erasures")
+    assert told["whole"] == "3", "an erasure that is left alone erases"
+    assert len(told["said"]) == POINTS < told["lines"]
+    ledger = Ledger(lambda: open_ledger_store(url))
+    at = datetime(2026, 11, 22, tzinfo=UTC)
+    try:
+        assert ledger.verify() == []
+        choices = [row for row in ledger.all() if row.event == "given"]
+        assert len(choices) == 3 * (POINTS + 1)
+        left = [sum(bool(row.receipt) for row in choices[3 * n : 3 * n + 3]) for n in range(POINTS)]
+        assert {*left} == {0, 3}, "all or nothing, and kills before and after the one moment"
+        assert [n for n, said in enumerate(told["said"]) if said and left[n]] == [], "said, and not done"
+        erasures = [row for row in ledger.all() if row.event == "erased"]
+        assert len(erasures) == left.count(0) + 1
+        assert [
+            ledger.erase({f"r{n}-b-of-a-visitor"}, f"s{n}-is-an-account", at=at, method="page") for n in range(POINTS)
+        ] == left
+        assert ledger.verify() == []
+        assert not any(row.receipt for row in ledger.all() if row.event == "given")
+        data = b"".join(file.read_bytes() for file in tmp_path.glob("ledger.db*"))
+        assert [n for n in range(POINTS) if b"r%d-" % n in data or b"s%d-is-" % n in data] == []
+    finally:
+        ledger.close()

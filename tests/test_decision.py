@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consentmw.choice import Choice
-from consentmw.decision import GOOGLE_SIGNALS, TIERS, Decision, closed, decide
+from consentmw.consentmode import GOOGLE_SIGNALS
+from consentmw.decision import TIERS, Decision, closed, decide
 from consentmw.purposes import Catalogue
 from consentmw.regions import Regions
 
@@ -248,33 +249,59 @@ def test_google_is_told_what_was_decided(granted: tuple[str, ...], gpc: bool, on
 
 # -- rules that hold everywhere ------------------------------------------------------------------
 
-any_choice = (
-    st.none()
-    | st.builds(
-        choose,
-        at=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)).map(lambda d: d.replace(tzinfo=UTC)),  # noqa: DTZ001
-        fingerprint=st.sampled_from([CATALOGUE.fingerprint, "000000000000"]),
-    )
-    | st.sets(st.sampled_from(sorted(OPTIONAL))).map(lambda keys: choose(*keys))
+optional = st.frozensets(st.sampled_from(sorted(OPTIONAL)))
+
+
+def made(granted: frozenset[str], silent: frozenset[str], age: int, changed: bool, override: bool) -> Choice:
+    fingerprint = "000000000000" if changed else CATALOGUE.fingerprint
+    return Choice("receipt-0123456789", NOW - timedelta(days=age), fingerprint, granted, silent - granted, override)
+
+
+any_choice = st.none() | st.builds(
+    made,
+    granted=optional,
+    silent=optional,
+    age=st.integers(-3, 20) | st.sampled_from([179, 180, 364, 365, 2000]),
+    changed=st.booleans(),
+    override=st.booleans(),
 )
 anything = st.fixed_dictionaries(
-    {"regime": st.sampled_from(sorted(REGIMES)), "choice": any_choice, "gpc": st.booleans(), "minor": st.booleans()}
+    {
+        "regime": st.sampled_from(sorted(REGIMES)),
+        "choice": any_choice,
+        "gpc": st.booleans(),
+        "minor": st.booleans(),
+        "others": st.sampled_from([(), (("quiet", frozenset({"analytics", "sale"})),)]),
+        "rest": st.sampled_from([timedelta(), timedelta(days=365)]),
+    }
 )
 
 
 @given(anything)
 def test_rules_without_exception(case: Mapping[str, Any]) -> None:
     decision = decided(**case)
-    choice = case["choice"]
+    choice: Choice | None = case["choice"]
+    live = choice is not None and choice.fingerprint == CATALOGUE.fingerprint and choice.at > NOW - VALID
+    against = {"advertising", "sale"} if case["gpc"] else {"sale"} if case["others"] else set()
     for key, purpose in CATALOGUE.purposes.items():
         verdict = decision.purposes[key]
         assert verdict.reason
-        if purpose.kind in ("advertising", "sale"):
-            assert not (verdict.granted and (case["gpc"] or case["minor"]))
-        if choice is not None and purpose.optional and key not in choice.granted:
+        if purpose.kind in ("advertising", "sale") and verdict.granted:
+            assert not case["minor"]
+            if purpose.kind in against:
+                assert choice is not None
+                assert choice.override
+                assert live
+                assert key in choice.granted, "nothing but a step of its own"
+        if choice is not None and purpose.optional and key not in choice.granted | choice.silent:
             assert not verdict.granted, "refused once, granted never"
         if case["regime"] in ASKING and verdict.granted and purpose.optional:
             assert verdict.reason == "choice"
+            assert live
+    if decision.tier in ("visit", "person"):
+        assert decision.why("analytics") == "choice", "rows of one's own take a yes of one's own"
+    if choice is not None and not choice.granted and timedelta(days=-1) < NOW - choice.at < case["rest"]:
+        assert not decision.ask, "a refusal is left alone"
     for key, service in CATALOGUE.services.items():
         may = service.disclosed and all(decision.allows(name) for name in service.purposes)
         assert decision.allows(key) == may == (key not in decision.denied)
@@ -289,7 +316,10 @@ def test_rules_without_exception(case: Mapping[str, Any]) -> None:
 def test_equal_states_mean_equal_pages(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     """An ETag is made of the state: two pages that differ must never share it."""
     first, second = decided(**one), decided(**other)
-    shown = [(d.purposes, d.services, d.ask, d.language, d.region, d.regime, d.gpc, d.google) for d in (first, second)]
+    shown = [
+        (d.purposes, d.services, d.ask, d.language, d.region, d.regime, d.google, d.signals, d.overridden, d.minor)
+        for d in (first, second)
+    ]
     assert (first.state == second.state) <= (shown[0] == shown[1])
     assert decided(**one).state == first.state
 

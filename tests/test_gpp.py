@@ -567,7 +567,7 @@ def test_a_minor_has_consented_to_nothing(region: str, children: object) -> None
 
 
 @pytest.mark.parametrize(
-    ("mspa", "numbers"), [("", (2, 0, 0)), ("opt_out_option", (1, 1, 2)), ("service_provider", (1, 2, 1))]
+    ("mspa", "numbers"), [("", (2, 0, 0)), ("opt_out", (1, 1, 2)), ("service_provider", (1, 2, 1))]
 )
 def test_only_a_signatory_claims_the_contract(mspa: Any, numbers: tuple[int, int, int]) -> None:
     said = gpp.decode(gpp.of(decided("US-IA"), SELLING, mspa=mspa))["usia"]
@@ -578,7 +578,7 @@ def test_only_a_signatory_claims_the_contract(mspa: Any, numbers: tuple[int, int
 @pytest.mark.parametrize("region", ["US-IA", "DE"])
 def test_a_mode_that_does_not_exist_is_refused_everywhere(region: str) -> None:
     word: Any = "covered"
-    with pytest.raises(GppError, match="mspa: one of '', 'opt_out_option', 'service_provider', not 'covered'"):
+    with pytest.raises(GppError, match="mspa: one of '', 'opt_out', 'service_provider', not 'covered'"):
         gpp.of(decided(region), SELLING, mspa=word)
 
 

@@ -294,8 +294,8 @@ async def test_without_a_choice_it_is_proven_all_the_same() -> None:
     of = site()
     sent = await ask(of)
     assert set(cookies(sent)) == {"privacy-once"}
-    (row,) = of.site.ledger._opened().all()
-    assert row.event == "once"
+    notice, row = of.site.ledger._opened().all()
+    assert (notice.event, row.event) == ("notice", "once"), "and what it was asked under is on record before it"
     assert len(row.receipt) == 22
     await of.site.close()
 

@@ -19,7 +19,7 @@ KEY = "a key of sixteen characters"
 
 def findings(now: datetime = NOW, **options: Any) -> list[Finding]:
     settings = Settings.of(None, secret_keys=(KEY,), **options)
-    catalogue = Catalogue.load(services=settings.services, only=settings.services_used)
+    catalogue = Catalogue.load(purposes=settings.purposes, services=settings.services, only=settings.services_used)
     regions = Regions.load(fallback=settings.fallback_regime, overrides=settings.regimes)
     return list(examine(settings, catalogue, regions, now))
 
@@ -41,11 +41,14 @@ def test_the_defaults_are_lawful_and_strong() -> None:
         ({"regimes": {"DE-BY": "notice"}}, "regimes.DE-BY", "ePrivacy"),
         ({"regimes": {"DE": "opt_in_stats_exempt"}}, "regimes.DE", "ePrivacy"),
         ({"services": {"google_ads": {"purposes": ["necessary"]}}}, "services.google_ads.purposes", "Taskforce I"),
+        ({"purposes": {"analytics": {"kind": "necessary"}}}, "purposes.analytics.kind", "Taskforce I"),
+        ({"purposes": {"advertising": {"kind": "preferences"}}}, "purposes.advertising.kind", "7025"),
+        ({"services": {"google_ads": {"purposes": ["media"]}}}, "services.google_ads.purposes", "W3C GPC"),
     ],
 )
 def test_what_a_law_forbids_stops_the_start(options: dict[str, Any], key: str, source: str) -> None:
     settings = Settings.of(None, secret_keys=(KEY,), **options)
-    catalogue = Catalogue.load(services=settings.services)
+    catalogue = Catalogue.load(purposes=settings.purposes, services=settings.services)
     with pytest.raises(SettingsError) as caught:
         refuse_unlawful(settings, catalogue, Regions.load(overrides=settings.regimes), NOW)
     assert caught.value.key == key
@@ -59,10 +62,40 @@ def test_what_a_law_forbids_stops_the_start(options: dict[str, Any], key: str, s
         {"regimes": {"US-IA": "opt_out", "DE": "strict", "FR": "opt_in"}},
         {"regimes": {"XX": "notice"}},
         {"services": {"youtube": {"purposes": ["analytics"]}}},
+        {"services": {"youtube": {"purposes": ["media", "advertising"]}}},
+        {"purposes": {"media": {"kind": "advertising"}}},
+        {"services": {"hcaptcha": {"name": "A captcha"}}, "services_used": ("hcaptcha",)},
     ],
 )
 def test_what_is_stricter_or_only_different_is_the_sites_own_affair(options: dict[str, Any]) -> None:
     assert findings(**options) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "rule", "source"),
+    [
+        ({"valid_days": 391}, "expiry over the maximum", "CNIL"),
+        (
+            {"services": {"x": {"name": "X", "provider": "X", "hosts": ["x.example"]}}},
+            "service without purpose",
+            "5(1)",
+        ),
+    ],
+)
+def test_what_no_regime_allows_is_refused_wherever_the_site_is(options: dict[str, Any], rule: str, source: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        findings(fallback_regime="notice", **options)
+    assert rule in str(caught.value)
+    assert source in str(caught.value)
+
+
+def test_everything_that_is_forbidden_is_said_at_once() -> None:
+    options: dict[str, Any] = {"regimes": {"DE": "notice", "US-CA": "notice"}}
+    settings = Settings.of(None, secret_keys=(KEY,), **options)
+    with pytest.raises(SettingsError) as caught:
+        refuse_unlawful(settings, Catalogue.load(), Regions.load(overrides=settings.regimes), NOW)
+    assert "regimes.DE" in str(caught.value)
+    assert "regimes.US-CA" in str(caught.value)
 
 
 def test_a_row_that_nobody_examined_stops_nobody() -> None:
@@ -85,6 +118,8 @@ IOWA = ({"code": "US-IA", "label": "IOWA"},)
         ({"valid_days": 30}, "no repeated asking"),
         ({"retention_days": {"visit": 2000}}, "storage limit"),
         ({"footer": False}, "withdrawal as easy as consent"),
+        ({"unknown": "report"}, "nothing before consent"),
+        ({"unknown": {"pixel": "allow"}}, "nothing before consent"),
         ({"fallback_regime": "opt_out"}, "unknown region"),
     ],
 )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta, timezone
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consentmw.chain import chained, sealed
 from consentmw.errors import LedgerError, StoreError
 from consentmw.ledger import Entry, Ledger, new_receipt
 from consentmw.stores import open_ledger_store
@@ -119,10 +122,30 @@ def test_a_row_says_what_was_chosen_and_under_which_words(ledger: Ledger) -> Non
         previous="",
         subject="",
         detail="",
+        salt=made.salt,
+        sealed=made.sealed,
         prev_hash="",
         hash=made.hash,
     )
+    assert re.fullmatch("[0-9a-f]{32}", made.salt)
+    assert re.fullmatch("[0-9a-f]{64}", made.sealed)
     assert re.fullmatch("[0-9a-f]{64}", made.hash)
+
+
+def test_the_hashes_are_made_as_the_documentation_says(ledger: Ledger) -> None:
+    """Somebody else has to be able to check them without our code."""
+    append(ledger, "r0")
+    row = asdict(append(ledger, "r1", previous="r0", subject="s1", detail='{"a":"é"}'))
+    seal = [row.pop(name) for name in ("salt", "receipt", "previous", "subject", "detail")]
+    wanted = row.pop("hash")
+    assert sha256(json.dumps(seal, separators=(",", ":")).encode()).hexdigest() == row["sealed"]
+    assert sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).hexdigest() == wanted
+
+
+def test_every_row_has_a_salt_of_its_own(ledger: Ledger) -> None:
+    """With one for all, or none, whoever has an account could try which rows it fits."""
+    rows = [append(ledger, "r1") for _ in range(20)]
+    assert len({row.salt for row in rows}) == len({row.sealed for row in rows}) == 20
 
 
 def test_each_row_is_chained_to_the_one_before(ledger: Ledger) -> None:
@@ -193,12 +216,13 @@ def test_receipts_are_short_and_never_the_same() -> None:
     [
         *("receipt", "at", "event", "method", "granted", "refused", "regime", "region", "region_source", "language"),
         *("gpc", "notice", "shown", "fingerprint", "valid_until", "previous", "prev_hash", "hash"),
+        *("subject", "detail", "salt", "sealed"),
     ],
 )
 @pytest.mark.parametrize("value", ["7", "'[]x'", "'[\"other\"]'", "x'00ff'", "''"])
 def test_an_edited_row_is_named(filed: Ledger, path: Path, column: str, value: str) -> None:
     """Every column is under the hash, whatever is written into it."""
-    if column == "previous" and value == "''":
+    if column in ("previous", "subject", "detail") and value == "''":
         value = "'receipt-1'"  # it is empty already
     edit(path, f"UPDATE ledger SET {column} = {value} WHERE seq = 3")
     assert [problem.split(":")[0] for problem in filed.verify()] == ["row 3"]
@@ -230,20 +254,8 @@ def test_removed_and_moved_rows_are_named(filed: Ledger, path: Path, statements:
 
 def rehashed(entry: Entry, **changes: Any) -> Entry:
     """The row with another content and a hash that fits it: what somebody does who has read this code."""
-    memory = MemoryStore()
     changed = replace(entry, **changes)
-    values: dict[str, Any] = {name: getattr(changed, name) for name in Entry.__dataclass_fields__}
-    for name in ("seq", "prev_hash", "hash", "at", "valid_until"):
-        del values[name]
-    seen: list[Entry] = []
-
-    def capture(link: Callable[[int, str], Entry]) -> Entry:
-        seen.append(link(changed.seq, changed.prev_hash))
-        return seen[0]
-
-    memory.append = capture  # type: ignore[method-assign]
-    values |= {name: datetime.fromisoformat(getattr(changed, name)) for name in ("at", "valid_until")}
-    return Ledger(lambda: memory).append(**values)
+    return chained(replace(changed, sealed=sealed(changed)), changed.seq, changed.prev_hash)
 
 
 def test_a_row_with_a_new_hash_is_named_by_the_row_after_it(filed: Ledger, path: Path) -> None:
@@ -262,7 +274,7 @@ def test_a_row_that_was_slipped_in_is_named(filed: Ledger, path: Path) -> None:
     last = filed.entries("receipt-5")[0]
     forged = rehashed(replace(last, seq=6, prev_hash=last.hash), region="EU")
     columns = "receipt, at, event, method, granted, refused, regime, region_source, language, gpc, notice, shown, "
-    columns += "fingerprint, valid_until, previous, subject, detail"
+    columns += "fingerprint, valid_until, previous, subject, detail, salt, sealed"
     edit(
         path,
         f"INSERT INTO ledger (seq, region, prev_hash, hash, {columns}) "

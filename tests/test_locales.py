@@ -14,6 +14,8 @@ from jinja2.ext import babel_extract
 
 ROOT = Path(__file__).parent.parent
 CATALOGUES = sorted((ROOT / "consentmw" / "locales").glob("*/LC_MESSAGES/consentmw.po"))
+#: tables of words for visitors, beside those whose name ends in _NAMES
+TABLES = {"_IP_WORDS", "_CHANGED", "_ROWS"}
 FIELD = re.compile(r"%\((\w+)\)s")
 
 
@@ -34,14 +36,15 @@ def in_catalogue() -> set[str]:
 def in_code() -> set[str]:
     """Sentences of the pages' code: what a problem page says, and the names of states."""
     found: set[str] = set()
-    for path in (ROOT / "consentmw" / "pages").glob("*.py"):
+    package = ROOT / "consentmw"
+    for path in (*(package / "pages").glob("*.py"), package / "notices.py", package / "versions.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
                 name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 if name in {"problem", "_problem", "FormError"}:
                     found |= texts(node.args)
-            tables = {"_REGIME_NAMES", "_IP_WORDS", "_EVENT_NAMES"}
-            if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") in tables:
+            named = getattr(node.target, "id", "") if isinstance(node, ast.AnnAssign) else ""
+            if isinstance(node, ast.AnnAssign) and (named.endswith("_NAMES") or named in TABLES):
                 assert isinstance(node.value, ast.Dict)
                 found |= texts(node.value.values)
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "text":

@@ -28,7 +28,7 @@ def write(folder: Path, **texts: str) -> Path:
 def test_shipped_notices_exist_in_every_shipped_language() -> None:
     notices = load()
     assert set(notices.texts) == {"en", "es"}
-    assert notices.text("es", "en")[1] == "es"
+    assert notices.version.snapshot.text("es")[1] == "es"
     assert notices.texts["en"] != notices.texts["es"]
 
 
@@ -41,13 +41,13 @@ def test_a_sites_own_notice_replaces_ours_and_ours_fill_the_gaps(tmp_path: Path)
 
 def test_a_regional_language_is_served_from_its_base(tmp_path: Path) -> None:
     notices = load(write(tmp_path, es="Last Updated: 2027-02-03\nhola\n"), languages=("en", "es-US"))
-    assert notices.text("es-US", "en") == ("hola\n", "es-US")
+    assert notices.version.snapshot.text("es-US") == ("hola\n", "es-US")
 
 
 def test_a_language_without_a_notice_gets_the_default_ones_and_says_so(tmp_path: Path) -> None:
     """The page's lang attribute has to name the language the words are really in."""
     notices = load(languages=("en", "de"))
-    assert notices.text("de", "en") == (notices.texts["en"], "en")
+    assert notices.version.snapshot.text("de") == (notices.texts["en"], "en")
 
 
 def test_without_a_notice_in_the_default_language_nothing_starts() -> None:

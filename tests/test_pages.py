@@ -114,7 +114,7 @@ async def test_the_cookie_is_bound_to_the_host_and_out_of_scripts_reach() -> Non
     (line,) = values(sent, "set-cookie")
     assert line.startswith("__Host-privacy=")
     attributes = {part.strip() for part in line.split(";")[1:]}
-    assert attributes == {"Path=/", f"Max-Age={180 * 86_400}", "HttpOnly", "SameSite=Lax", "Secure"}
+    assert attributes == {"Path=/", f"Max-Age={400 * 86_400}", "HttpOnly", "SameSite=Lax", "Secure"}
 
 
 async def test_without_proof_nothing_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -556,7 +556,7 @@ async def test_a_token_that_is_not_ours_leads_nowhere(spoil: Spoil) -> None:
     image = await run(site, http_scope(f"/privacy/px/{spoil(px.removesuffix('.gif'), go)}.gif"))
     assert status(image) == 404
     assert site.recorder.flush(5)
-    assert {row["kind"] for row in site.recorder.store.counts()} == {"page"}, "and counts for nothing"
+    assert {row["kind"] for row in site.recorder.store.counts()} == {"banner", "page"}, "and counts for nothing"
 
 
 async def test_a_head_of_a_pixel_has_no_body() -> None:

@@ -25,7 +25,7 @@ from consentmw.events import Context, Count, Event
 from consentmw.ledger import Ledger
 from consentmw.recorder import Recorder
 from consentmw.settings import Settings
-from consentmw.stores import Entry, open_ledger_store, open_store
+from consentmw.stores import Entry, Published, open_ledger_store, open_store
 from consentmw.stores import postgres as room
 from consentmw.stores.memory import MemoryStore
 from consentmw.stores.postgres import PostgresStore
@@ -460,17 +460,22 @@ def test_a_month_in_use_is_not_waited_for(postgres: Server, clock: Callable[[dat
     "statement",
     [
         "UPDATE consentmw.ledger SET region = 'EU' WHERE seq = 1",
+        "UPDATE consentmw.ledger SET receipt = '' WHERE seq = 1",
+        "UPDATE consentmw.ledger SET salt = '', receipt = '', previous = '', subject = '', detail = '', gpc = true",
         "DELETE FROM consentmw.ledger",
         "TRUNCATE consentmw.ledger",
+        "UPDATE consentmw.notices SET content = 'other'",
+        "DELETE FROM consentmw.notices",
     ],
-    ids=["update", "delete", "truncate"],
+    ids=["update", "half an erasure", "more than an erasure", "delete", "truncate", "notice", "no notice"],
 )
 @pytest.mark.parametrize("before", ["SELECT 1", "SET session_replication_role = replica"], ids=["plain", "replica"])
 def test_the_database_refuses_to_change_the_ledger(
     postgres: Server, store: PostgresStore, statement: str, before: str
 ) -> None:
-    """Even for the superuser, until somebody takes the trigger away."""
+    """Even for the superuser, until somebody takes the triggers away."""
     store.append(link)
+    store.publish(Published("n1", "2026-11-21T00:00:00+00:00", "f1", "{}"))
     with pytest.raises(psycopg.errors.RaiseException, match="only ever added"):
         postgres.run(before, statement)
     assert Ledger(lambda: store).verify() == []
@@ -497,7 +502,7 @@ def test_what_a_superuser_changes_is_named(
 ) -> None:
     for _ in range(5):
         store.append(link)
-    off, on = (f"ALTER TABLE consentmw.ledger {does} TRIGGER ledger_is_append_only" for does in ("DISABLE", "ENABLE"))
+    off, on = (f"ALTER TABLE consentmw.ledger {does} TRIGGER USER" for does in ("DISABLE", "ENABLE"))
     postgres.run(off, change, on)
     ledger = Ledger(lambda: store)
     assert [problem.split(":")[0] for problem in ledger.verify()] == named
@@ -527,7 +532,7 @@ def test_ten_thousand_rows_are_checked(postgres: Server, store: PostgresStore) -
         cursor.execute("INSERT INTO consentmw.meta VALUES ('ledger', %s)", (f"{seq} {last}",))
     copied = Ledger(lambda: store)
     assert copied.verify(ledger.anchor()) == []
-    off = "ALTER TABLE consentmw.ledger DISABLE TRIGGER ledger_is_append_only"
+    off = "ALTER TABLE consentmw.ledger DISABLE TRIGGER USER"
     postgres.run(off, "UPDATE consentmw.ledger SET gpc = NOT gpc WHERE seq = 7123")
     assert [problem.split(":")[0] for problem in copied.verify()] == ["row 7123"]
 
@@ -597,7 +602,7 @@ def test_a_schema_of_somebody_else_is_left_alone(postgres: Server) -> None:
         PostgresStore(postgres.url())
 
 
-@pytest.mark.parametrize("found", ["3", "", "x"])
+@pytest.mark.parametrize("found", ["4", "", "x"])
 def test_a_schema_of_a_newer_version_is_left_alone(postgres: Server, store: PostgresStore, found: str) -> None:
     postgres.run(f"UPDATE consentmw.meta SET value = '{found}' WHERE key = 'schema'")
     with pytest.raises(StoreError, match="update consentmw first"):
@@ -636,6 +641,15 @@ def test_a_role_that_may_only_add_can_record_and_prove(postgres: Server, store: 
     assert limited.erase("r1") == 1
     assert limited.purge(2**41) == 1
     assert limited.append(link).seq == 1
+    with pytest.raises(LedgerError, match="permission denied"):
+        Ledger(lambda: limited).erase({"r1"}, at=NOW, method="cli")
+    postgres.run(
+        "GRANT UPDATE (salt, receipt, previous, subject, detail) ON consentmw.ledger TO visitor",
+        "GRANT SELECT, INSERT ON consentmw.notices TO visitor",
+    )
+    assert Ledger(lambda: limited).erase({"r1"}, at=NOW, method="cli") == 1
+    assert limited.publish(Published("n1", "2026-11-21T00:00:00+00:00", "f1", "{}"))
+    assert Ledger(lambda: limited).verify() == []
     limited.close()
     with psycopg.connect(role) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("ALTER TABLE consentmw.ledger DISABLE TRIGGER ALL")

@@ -142,6 +142,26 @@ async def test_a_video_seen_once_does_not_take_the_place_of_the_choice() -> None
     sent = await post(site, "/privacy/choices", {"action": "save", "purpose": "analytics", "surface": "choices"})
     own = ("cookie", f"privacy={cookies(sent)['privacy']}")
     assert status(await post(site, "/privacy/held/youtube", {"return": "/"}, headers=[own])) == 303
-    assert [row.event for row in site.site.ledger.all()] == ["given", "once"]
+    assert [row.event for row in site.site.ledger.all()] == ["notice", "given", "once"]
     receipt = json.loads(body(await run(site, http_scope("/privacy/take/kantara.json", headers=[own]))))
     assert [purpose["purpose"] for purpose in receipt["services"][0]["purposes"]] == ["Measuring visits"]
+
+
+def test_what_expired_is_said_to_have_and_what_was_refused_stays_refused() -> None:
+    over = entry(event="expired", method="clock", valid_until=None)
+    (record,) = as_records([over], CATALOGUE, ISSUER)["@graph"]
+    said = [process["dpv:hasConsentStatus"]["@type"] for process in record["dpv:hasProcess"]]
+    assert said == ["dpv:ConsentExpired", "dpv:ConsentRefused"]
+    assert {*said} <= TERMS
+
+
+async def test_a_choice_that_expired_does_not_take_the_place_of_itself() -> None:
+    """The receipt is of the consent that was given, with the day on which it ends."""
+    site = mounted(App())
+    sent = await post(site, "/privacy/choices", {"action": "accept", "surface": "banner"})
+    own = ("cookie", f"privacy={cookies(sent)['privacy']}")
+    assert site.site.ledger.expire(datetime.now(UTC) + timedelta(days=4_000)) == 1
+    assert [row.event for row in site.site.ledger.all()] == ["notice", "given", "expired"]
+    receipt = json.loads(body(await run(site, http_scope("/privacy/take/kantara.json", headers=[own]))))
+    assert receipt["collectionMethod"] == "banner:accept"
+    assert all("or on 20" in purpose["termination"] for purpose in receipt["services"][0]["purposes"])

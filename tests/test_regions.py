@@ -117,7 +117,9 @@ def test_every_row_names_its_source(region: str, row: dict[str, Any]) -> None:
     assert all(type(day) is date for day in days), "a text would not compare with a day"
     assert days == sorted(set(days))
     for law in (row, *laws):
-        assert set(law) - {"laws", "from"} == {"regime", "source", "confidence"}
+        assert set(law) - {"laws", "from", "signal", "rest"} == {"regime", "source", "confidence"}
+        assert type(law.get("signal", date.min)) is date
+        assert type(law.get("rest", 0)) is int
         assert law["regime"] in TABLE["regimes"]
         assert len(law["source"]) > 3
         assert law["confidence"] in ("high", "medium", "low")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import stat
@@ -9,8 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -18,10 +20,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Table
 
-from consentmw.errors import SettingsError, StoreError
+from consentmw.errors import LedgerError, SettingsError, StoreError
 from consentmw.events import EVENT_FIELDS, TIER_FIELDS, Context, Count, Event
 from consentmw.ledger import Ledger
-from consentmw.stores import Entry, open_event_store, open_ledger_store, open_store, schema
+from consentmw.stores import Entry, Published, open_event_store, open_ledger_store, open_store, schema
 from consentmw.stores.memory import MemoryStore
 from consentmw.stores.postgres import PostgresStore
 from consentmw.stores.rows import CONTEXT_FIELDS, OWN_FIELDS
@@ -263,6 +265,32 @@ def test_many_rows_are_read_in_order(store: Store) -> None:
     assert [e.seq for e in store.all()] == list(range(1, 1_002))
 
 
+# -- notices ------------------------------------------------------------------------------------
+
+
+def test_a_notice_is_kept_as_it_was_first_published(store: Store) -> None:
+    """Choices were made under it: a second text under its id would make them choices about something else."""
+    first = Published("n1", "2026-11-21T00:00:00+00:00", "f1", '{"en": "é"}' * 100_000)
+    assert store.publish(first)
+    assert not store.publish(replace(first, content="other", at="2026-11-22T00:00:00+00:00"))
+    assert not store.publish(first)
+    assert store.publish(replace(first, id="n0", at="2026-11-20T00:00:00+00:00"))
+    assert store.published() == [replace(first, id="n0", at="2026-11-20T00:00:00+00:00"), first]
+
+
+@pytest.mark.parametrize("broken", [{"id": "a\0"}, {"content": "\ud800"}, {"at": 2**80}], ids=lambda b: next(iter(b)))
+def test_a_notice_that_can_not_be_stored_is_refused(store: Store, broken: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="can't be stored"):
+        store.publish(replace(Published("n1", "", "", "{}"), **broken))  # type: ignore[arg-type]
+    assert store.published() == []
+
+
+def test_no_receipt_is_no_row_of_the_ledger(store: Store) -> None:
+    """Rows whose receipt was erased have none; asking for nobody's must not give them."""
+    store.append(lambda seq, last: entry(seq, last, ""))
+    assert store.entries("") == []
+
+
 # -- which store a setting names ----------------------------------------------------------------
 
 
@@ -313,8 +341,9 @@ def test_importing_the_rooms_loads_no_database() -> None:
         (schema.contexts, ("id", "digest", "made", *CONTEXT_FIELDS)),
         (schema.counts, (*Count._fields, "count")),
         (schema.ledger, tuple(field.name for field in fields(Entry))),
+        (schema.notices, tuple(field.name for field in fields(Published))),
     ],
-    ids=["events", "contexts", "counts", "ledger"],
+    ids=["events", "contexts", "counts", "ledger", "notices"],
 )
 def test_the_tables_have_the_fields_of_the_rows(table: Table, columns: tuple[str, ...]) -> None:
     assert tuple(table.c.keys()) == columns
@@ -394,7 +423,7 @@ def edit(path: Path, *statements: str) -> None:
             database.execute(statement)
 
 
-@pytest.mark.parametrize("found", ["3", "", "x", "-1"])
+@pytest.mark.parametrize("found", ["4", "", "x", "-1"])
 def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path, found: str) -> None:
     path = tmp_path / "events.db"
     sqlite(path).close()
@@ -524,22 +553,70 @@ for _ in range(25):
     store.close()
 
 
-def test_a_file_of_the_first_version_is_taken_over_with_its_proofs(tmp_path: Path) -> None:
-    """An update must neither lose the ledger nor call it tampered with."""
+def old_hash(row: dict[str, object]) -> str:
+    """As ledgers made it before rows could be erased."""
+    return sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def fill_old(path: Path, version: int) -> None:
+    """Three rows and two erased receipts, as the tables were then."""
+    store = SqliteStore(path)
+    last = ""
+    for number in range(1, 4):
+        made = {
+            **asdict(entry(number, last, f"r{number}")),
+            **dict.fromkeys(("subject", "detail", "salt", "sealed", "previous"), ""),
+        }
+        if version == 2 and number == 3:
+            made |= {"subject": "s1", "detail": "{}"}
+        hashed = {name: made[name] for name in made if made[name] or name == "previous"}
+        del hashed["hash"]
+        hashed.setdefault("prev_hash", "")
+        last = old_hash(hashed)
+        row = Entry(**{**made, "prev_hash": hashed["prev_hash"], "hash": last})
+        store.append(lambda seq, _, row=row: row)  # type: ignore[misc]
+    store.close()
+    edit(path, *(f"DROP INDEX ledger_{name}" for name in ("previous", "valid_until")), "DROP TABLE notices")
+    edit(path, *(f"ALTER TABLE ledger DROP COLUMN {name}" for name in ("salt", "sealed")))
+    if version == 1:
+        edit(path, "DROP INDEX ledger_subject")
+        edit(path, *(f"ALTER TABLE ledger DROP COLUMN {name}" for name in ("subject", "detail")))
+    edit(
+        path,
+        "INSERT INTO erased VALUES ('gone', 1), ('é', 2)",
+        f"UPDATE meta SET value = '{version}'WHERE key='schema'",
+    )
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_earlier_version_is_taken_over_with_its_proofs(tmp_path: Path, version: int) -> None:
+    """An update must neither lose the ledger nor call it tampered with, nor forget who was erased."""
     path = tmp_path / "old.db"
+    fill_old(path, version)
     ledger = Ledger(lambda: SqliteStore(path))
-    for number in range(3):
-        ledger.append(
-            receipt=f"r{number}", at=datetime(2026, 11, 21, tzinfo=UTC), event="given", method="banner:accept"
-        )
-    ledger.close()
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("DROP INDEX ledger_subject")
-        for column in ("subject", "detail"):
-            database.execute(f"ALTER TABLE ledger DROP COLUMN {column}")
-        database.execute("UPDATE meta SET value = '1' WHERE key = 'schema'")
     assert ledger.verify() == []
     ledger.append(receipt="new", at=datetime(2026, 11, 22, tzinfo=UTC), event="given", method="x", detail='{"a": 1}')
-    assert [row.receipt for row in ledger.all()] == ["r0", "r1", "r2", "new"]
+    assert [row.receipt for row in ledger.all()] == ["r1", "r2", "r3", "new"]
     assert ledger.verify() == []
+    with pytest.raises(LedgerError, match=r"rows written before rows could be erased: 1$"):
+        ledger.erase({"r1"}, at=datetime(2026, 11, 22, tzinfo=UTC), method="cli")
+    assert ledger.erase({"new"}, at=datetime(2026, 11, 22, tzinfo=UTC), method="cli") == 1
+    edit(path, "UPDATE ledger SET receipt = '' WHERE seq = 2")
+    assert [problem.split(":")[0] for problem in ledger.verify()] == ["row 2"]
     ledger.close()
+    store = SqliteStore(path)
+    assert [store.erased(receipt) for receipt in ("gone", "é", "r1")] == [True, True, False]
+    store.write({}, [event(1, "é"), event(2, "r1")])
+    assert times(store) == [event(2).at]
+    store.close()
+    with closing(sqlite3.connect(path)) as database:
+        assert {len(found) for (found,) in database.execute("SELECT receipt FROM erased")} == {64}
+
+
+def test_an_erased_receipt_is_known_by_its_hash_alone(tmp_path: Path) -> None:
+    """Whoever reads the table learns nobody's receipt from it."""
+    store = sqlite(tmp_path / "events.db")
+    store.erase("r1")
+    with closing(sqlite3.connect(tmp_path / "events.db")) as database:
+        assert database.execute("SELECT receipt FROM erased").fetchall() == [(sha256(b"r1").hexdigest(),)]
+    store.close()

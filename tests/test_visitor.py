@@ -251,7 +251,8 @@ def test_every_part_is_read_whatever_the_spelling() -> None:
     assert (read.agent, read.accept, read.accept_language) == (CHROME, "text/html, */*", "es")
     assert (read.referrer, read.origin) == ("https://a.example/b", "https://www.example.com")
     assert read.fetch_site == "same-origin"
-    assert read.dnt
+    assert read.field(b"dnt") == b"1"
+    assert read.field(b"sec-fetch-mode") == b"navigate"
     assert read.address == "203.0.113.9"
 
 
@@ -261,7 +262,7 @@ def test_an_empty_scope_is_a_visitor_too() -> None:
         read = Visitor.read(scope)
         assert (read.host, read.scheme, read.address, read.agent, read.cookies) == ("", "http", "", "", b"")
         assert not read.gpc
-        assert not read.dnt
+        assert read.field(b"dnt") == read.field(b"x-signal") == b""
         assert [*read.cookie("privacy"), *read.cookie_names(), *read.headers] == []
 
 

@@ -182,7 +182,8 @@ def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, E
     ip = policy.ip
     context = _context(
         tier,
-        decision.receipt,
+        # A choice in force need not be about measurement, and a receipt would tie such rows together.
+        decision.receipt if tier != "coarse" else "",
         decision.notice,
         bot,
         facts.language,

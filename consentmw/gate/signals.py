@@ -105,7 +105,8 @@ class Signals:
             limits.append("containers")
         if "sale" in denied and decision.allows("meta_pixel"):
             limits.append("sale")
-        if self._regional and not decision.receipt and decision.region_source != "stated":
+        unasked = any(verdict.reason == "regime" for verdict in decision.purposes.values())
+        if self._regional and (unasked or not decision.receipt) and decision.region_source != "stated":
             limits.append("regions")
         return limits
 

@@ -9,7 +9,7 @@ what the string says was decided before.
     gpp.of(consent.decision, catalogue)
 """
 
-from .said import macros, of
-from .strings import decode, encode, section_ids
+from .said import macros, of, supported
+from .strings import decode, encode, section_ids, segments
 
-__all__ = ["decode", "encode", "macros", "of", "section_ids"]
+__all__ = ["decode", "encode", "macros", "of", "section_ids", "segments", "supported"]

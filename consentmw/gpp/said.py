@@ -18,7 +18,7 @@ from ..purposes import Catalogue
 from .sections import BY_NAME, Fields
 from .strings import encode
 
-__all__ = ["macros", "of"]
+__all__ = ["macros", "of", "supported"]
 
 _NATIONAL: Final = "usnat"
 
@@ -28,7 +28,7 @@ _BY_REGION: Final = {
 }
 
 #: MspaCoveredTransaction, MspaOptOutOptionMode, MspaServiceProviderMode
-_MSPA: Final = {"": (2, 0, 0), "opt_out_option": (1, 1, 2), "service_provider": (1, 2, 1)}
+_MSPA: Final = {"": (2, 0, 0), "opt_out": (1, 1, 2), "service_provider": (1, 2, 1)}
 
 #: a number that vendors can have; the specification's list of them is not ours to know
 _MACRO: Final = re.compile(r"\$\{GPP_(?:(SID)|STRING(?:_([1-9][0-9]{0,9}))?)\}")
@@ -36,24 +36,34 @@ _STRING: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 
 
 def of(
-    decision: Decision, catalogue: Catalogue, *, mspa: Literal["", "opt_out_option", "service_provider"] = ""
+    decision: Decision,
+    catalogue: Catalogue,
+    *,
+    mspa: Literal["", "opt_out", "service_provider"] = "",
+    national: bool = False,
 ) -> str:
     """The GPP string for this decision, or "" where no section applies.
 
     The section is that of the visitor's state; elsewhere in the United States the national one, except
-    where the regime is ``notice``, because no law gives an opt-out there; abroad none.
+    where the regime is ``notice``, because no law gives an opt-out there; abroad none. ``national``: the
+    national section for everybody but visitors who are known to be abroad.
 
     ``mspa`` is for signatories of the IAB's Multi-State Privacy Agreement only: the mode in which they
     cover this transaction. Raises GppError for another word.
     """
     if mspa not in _MSPA:
         raise GppError("mspa", f"one of {', '.join(map(repr, _MSPA))}, not {mspa!r:.40}")
-    section = _applicable(decision)
+    section = _national(decision) if national else _applicable(decision)
     if not section:
         return ""
-    minor = any(verdict.reason == "minor" for verdict in decision.purposes.values())
     sale, advertising = (_opted_out(decision, catalogue, kind) for kind in ("sale", "advertising"))
-    return _string(section, sale, advertising, minor, decision.gpc, mspa)
+    return _string(section, sale, advertising, decision.minor, decision.gpc, mspa)
+
+
+def supported(*, national: bool = False) -> list[str]:
+    """The sections that :func:`of` may choose, in the notation of the CMP API: number, colon, name."""
+    names = {_NATIONAL} if national else {_NATIONAL, *_BY_REGION.values()}
+    return [f"{section.id}:{name}" for name, section in BY_NAME.items() if name in names]
 
 
 def _applicable(decision: Decision) -> str:
@@ -62,6 +72,13 @@ def _applicable(decision: Decision) -> str:
         return found
     # A site may treat its visitors better than their law does, so any regime that is stricter counts too.
     return _NATIONAL if region.partition("-")[0] == "US" and decision.regime != "notice" else ""
+
+
+def _national(decision: Decision) -> str:
+    # "-" is who declined to say where they are. A site that speaks for the whole country speaks for them, too:
+    # a string nobody needed does no harm, an opt-out that is not passed on does.
+    country = decision.region.partition("-")[0]
+    return _NATIONAL if country in ("", "US") else ""
 
 
 def _opted_out(decision: Decision, catalogue: Catalogue, kind: str) -> int:

@@ -179,6 +179,16 @@ class Section:
         # Zeros fill up the last character; anything else is a field that this version doesn't have.
         return None if "1" in bits[layout.bits :] else layout.read(bits)
 
+    def segments(self, fields: Fields) -> list[Fields]:
+        """What :meth:`read` gave, one object a segment, as the CMP API shows a section."""
+        second = {field.name for field in self.tail.fields} | {self.included}
+        found = [{name: value for name, value in fields.items() if name not in second}]
+        if fields.get(self.included):
+            # The specification has another name than its library for the number of a segment.
+            renamed = {"GpcSegmentType": "SubsectionType"}
+            found.append({renamed.get(field.name, field.name): fields[field.name] for field in self.tail.fields})
+        return found
+
     def write(self, fields: Mapping[str, object]) -> str:
         """The text of a section with these fields; those left out say nothing. Raises GppError."""
         version = fields.get(self.version, self.newest)

@@ -15,7 +15,7 @@ from ..errors import GppError
 from .bits import HIGHEST_ID, header, read_header
 from .sections import BY_ID, BY_NAME, Fields
 
-__all__ = ["decode", "encode", "section_ids"]
+__all__ = ["decode", "encode", "section_ids", "segments"]
 
 #: characters; servers refuse longer header lines, and a string with every section we know takes 250
 _LONGEST: Final = 16_384
@@ -42,6 +42,18 @@ def decode(text: str) -> dict[str, Fields]:
         else:
             found[section.name] = fields
     return found
+
+
+def segments(text: str) -> dict[str, list[Fields]]:
+    """The sections of a GPP string by name, each as one object a segment: what a page's CMP API hands out.
+
+    Names are those of the specification, so that the number of the second segment is ``SubsectionType``.
+    A section we can't read is one object with its text. Raises GppError.
+    """
+    return {
+        name: [fields] if name not in BY_NAME else BY_NAME[name].segments(fields)
+        for name, fields in decode(text).items()
+    }
 
 
 def encode(sections: Mapping[str, Mapping[str, object]]) -> str:

@@ -8,23 +8,32 @@ Refuses to know the application behind the middleware.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from starlette.types import Scope
 
+from ..accounts import Known
 from ..decision import Decision
 from ..gate.response import Inserts
+from ..lawful import refuse
 from ..site import Site
+from ..subjects import Subjects
 from .choosing import Choosing
 from .documents import Documents
+from .examining import Examining
 from .exchange import Exchange
 from .files import Files
+from .history import History
 from .holding import Holding
+from .linked import Linked
 from .measuring import Measuring
 from .metrics import Metrics
 from .render import Renderer
 from .reports import Reports
+from .requesting import Requesting
 from .showing import Showing
+from .takeout import Takeout
 from .templating import Templating
 from .unsent import Unsent
 
@@ -36,7 +45,10 @@ _GPC: Final = "/.well-known/gpc.json"
 
 
 class Pages:
-    """Finds the page for a path and renders what is inserted into others."""
+    """Finds the page for a path and renders what is inserted into others.
+
+    Raises SettingsError for a template of the site's own that can't be rendered, or that a regime forbids.
+    """
 
     def __init__(self, site: Site) -> None:
         self._prefix = site.settings.prefix
@@ -48,14 +60,19 @@ class Pages:
         choosing = Choosing(site, documents)
         measuring = Measuring(site, documents)
         showing = Showing(site, documents)
+        subjects = Subjects(site)
+        takeout = Takeout(site, subjects, templating)
         self._renderer = renderer
+        self._linked = Linked(site, templating)
         self._gpc = _read_only(files.gpc)
         self._pages: dict[str, Page] = {
             "": _read_only(showing.notice),
             "choices": choosing.choices,
+            "data": Requesting(site, documents, takeout, subjects).data,
             "locale": choosing.locale,
             "opt-out": _read_only(showing.opt_out),
             "receipt": _read_only(showing.receipt),
+            "history": _read_only(History(site, templating, documents, showing.missing).answer),
             "take": _read_only(showing.receipt_file),
             "state": _read_only(showing.state),
             "held": Holding(site, documents, showing.missing).held,
@@ -68,6 +85,8 @@ class Pages:
         self._missing = showing.missing
         if site.settings.policy != "off":
             self._pages["csp"] = Reports(site).take
+        #: what is weak about the site's own templates
+        self.warnings = refuse(Examining(site, templating, renderer, documents).findings(self._pages))
 
     def base(self, scope: Scope) -> str:
         """The address of our pages for this request: its root_path and the prefix."""
@@ -86,14 +105,22 @@ class Pages:
             name, _, rest = path[len(self._below) :].partition("/")
             page = self._pages.get(name, self._missing)
             takes_rest = name in ("form", "go", "held", "px", "static", "take")
-            return (page if bool(rest) == takes_rest else self._missing), rest
+            return (page if bool(rest) == takes_rest or name == "history" else self._missing), rest
         if path == self._prefix:
             return self._pages[""], ""
         return (self._gpc, "") if path == _GPC else None
 
-    def inserts(self, scope: Scope, decision: Decision) -> Inserts:
-        """What goes into a document of the application for this visitor."""
-        return self._renderer.inserts(self.base(scope), decision, scope)
+    def inserts(self, scope: Scope, decision: Decision, told: Known | None = None) -> Inserts:
+        """What goes into a document of the application for this visitor; ``told``: what it has to say once."""
+        base = self.base(scope)
+        inserts = self._renderer.inserts(base, decision, scope)
+        if told is None:
+            return inserts
+        return replace(inserts, body=self._linked.news(base, decision, told) + inserts.body)
+
+    def link_notice(self, language: str) -> str:
+        """A sentence for the page on which somebody signs in."""
+        return self._linked.notice(language)
 
 
 def _read_only(page: Page) -> Page:

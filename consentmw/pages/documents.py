@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from ..consent import Consent
 from ..decision import DENIED_BY_GPC, Decision, showable
+from ..lawful import ASKS_FIRST
 from ..notices import to_html
 from ..purposes import Service
+from ..regions import DECLINED
 from ..site import Site
 from .render import Renderer
 from .templating import Templating
+from .wording import Wording
 
 if TYPE_CHECKING:
     from ..ledger import Entry
@@ -35,20 +39,22 @@ class Documents:
     def choices(self, consent: Consent, *, saved: bool) -> bytes:
         """The page of purposes and services."""
         decision = consent.decision
-        purposes = [
-            {**purpose, "granted": decision.allows(purpose["key"]), "locked": _locked(purpose, decision)}
-            for purpose in self._purposes()
-        ]
+        translate = self._texts.for_language(consent.language).gettext
+        purposes = [{**purpose, **_answer(purpose, decision)} for purpose in self._purposes()]
         granted = any(p["optional"] and p["granted"] for p in purposes)
+        locked = [p for p in purposes if p["locked"] and not p["minor"]]
         return self._templating.page(
             "choices.html",
             consent,
             here="/choices",
             saved=saved,
             purposes=purposes,
+            linked=consent.linked,
+            overruled=[translate(p["title"]) for p in locked if p["granted"]],
+            opposed=[p for p in locked if not p["granted"]],
             receipt=decision.receipt,
             withdrawable=bool(decision.receipt) and granted,
-            regime_name=self._regime_name(decision),
+            regime_name=self._wording(decision.language).rules(decision),
         )
 
     def opt_out(self, consent: Consent, *, saved: bool) -> bytes:
@@ -64,6 +70,7 @@ class Documents:
             here="/opt-out",
             saved=saved,
             running=[translate(p.title) for p in purposes if p.kind in DENIED_BY_GPC and decision.allows(p.key)],
+            overruled=bool(decision.overridden),
             receipt=decision.receipt,
             others=list(dict.fromkeys([*others, *_INDUSTRY])),
             contact=site.settings.contact,
@@ -73,7 +80,8 @@ class Documents:
 
     def locale(self, consent: Consent, *, saved: bool) -> bytes:
         """The page of the language and region selector."""
-        settings = self._site.settings
+        settings, decision = self._site.settings, consent.decision
+        words = self._wording(consent.language)
         languages = [{"tag": tag, "name": self._texts.for_language(tag).name} for tag in settings.languages]
         return self._templating.page(
             "locale.html",
@@ -83,36 +91,28 @@ class Documents:
             languages=languages,
             region_choices=settings.region_choices,
             region_stated=consent.region,
+            region=words.region(decision.region) if decision.region not in ("", DECLINED) else "",
+            region_source=decision.region_source,
+            source=words.source(decision.region_source),
+            rules=words.rules(decision),
+            guesses=settings.guesses_region,
+            strictest=settings.fallback_regime in ASKS_FIRST,
         )
 
     def notice(self, consent: Consent) -> bytes:
         """The notice in force."""
         from markupsafe import Markup
 
-        settings = self._site.settings
-        text, language = self._site.notices.text(consent.language, settings.default_language)
-        translate = self._texts.for_language(language).gettext
-        purposes = [{**p, "title": translate(p["title"]), "text": translate(p["text"])} for p in self._purposes()]
-        # Markdown has its own escapes; autoescape would show &amp; in running text.
-        template = self._templating.environment.overlay(autoescape=False).from_string(text)
-        markdown = template.render(
-            site_name=settings.site_name,
-            contact=settings.contact,
-            base=consent.url(),
-            cookie=settings.cookie_name if settings.debug else f"__Host-{settings.cookie_name}",
-            valid_days=settings.valid_days,
-            advanced=settings.google_mode == "advanced",
-            retention=max(settings.retention_days.values()),
-            ip=translate(_IP_WORDS[settings.ip]),
-            purposes=purposes,
-        )
+        notices = self._site.notices
+        snapshot = notices.version.snapshot
+        text, language = snapshot.text(consent.language)
         return self._templating.page(
             "notice.html",
             consent,
             here="",
-            body=Markup(to_html(markdown)),  # noqa: S704 - sanitised by nh3 in to_html
-            updated=self._texts.for_language(consent.language).date(self._site.notices.updated),
-            notice_id=self._site.notices.id,
+            body=Markup(to_html(text, snapshot.pages, escape(consent.url()))),  # noqa: S704 - sanitised in to_html
+            updated=self._texts.for_language(consent.language).date(notices.updated),
+            notice_id=notices.id,
             notice_lang=language,
         )
 
@@ -146,12 +146,15 @@ class Documents:
 
     def receipt(self, consent: Consent, entries: Iterable[Entry]) -> bytes:
         """What the ledger holds about this browser's choices."""
-        catalogue = self._site.catalogue
-        titles = {s.key: s.name for s in catalogue.disclosed} | {p.key: p.title for p in catalogue.purposes.values()}
-        translate = self._texts.for_language(consent.language).gettext
-        names = {key: translate(name) for key, name in _EVENT_NAMES.items()}
+        words = self._wording(consent.language)
+        rows = [words.row(entry) for entry in entries]
+        return self._templating.page("receipt.html", consent, here="/receipt", entries=rows[::-1])
+
+    def data(self, consent: Consent, **found: Any) -> bytes:
+        """What is held about a visitor, in numbers, with the ways to have it and to have it erased."""
+        contact = self._site.settings.contact
         return self._templating.page(
-            "receipt.html", consent, here="/receipt", entries=list(entries)[::-1], titles=titles, event_names=names
+            "data.html", consent, here="/data", contact=contact, linked=consent.linked, **found
         )
 
     def problem(self, consent: Consent, text: str) -> bytes:
@@ -188,24 +191,16 @@ class Documents:
             for p in self._site.catalogue.purposes.values()
         ]
 
-    def _regime_name(self, decision: Decision) -> str:
-        texts = self._texts.for_language(decision.language)
-        return texts.gettext(_REGIME_NAMES.get("early" if decision.cookieless else decision.regime, decision.regime))
+    def _wording(self, language: str) -> Wording:
+        return Wording(self._site, self._texts.for_language(language))
 
 
-def _locked(purpose: Mapping[str, Any], decision: Decision) -> bool:
-    return decision.gpc and purpose["kind"] in DENIED_BY_GPC
+def _answer(purpose: Mapping[str, Any], decision: Decision) -> dict[str, bool]:
+    """What is so now for this purpose: granted, locked by a signal, or by the visitor's age."""
+    firm = purpose["kind"] in DENIED_BY_GPC
+    locked = firm and purpose["kind"] in decision.opposed
+    return {"granted": decision.allows(purpose["key"]), "locked": locked, "minor": firm and decision.minor}
 
-
-_REGIME_NAMES: Final = {
-    "strict": "everything optional is off until you allow it",
-    "opt_in": "everything optional is off until you allow it",
-    "opt_in_stats_exempt": "everything optional is off until you allow it, except our own anonymous statistics",
-    "opt_out": "you can switch off what you do not want",
-    "notice": "you are informed and can switch off what you do not want",
-    "early": "everything optional is off until you allow it, except that until you choose, Google's tags tell Google "
-    "which pages are viewed, without cookies",
-}
 
 #: where the advertising industry and the largest of its companies take an opt-out (as of 2026-11)
 _INDUSTRY: Final = (
@@ -214,18 +209,3 @@ _INDUSTRY: Final = (
     ("Google: My Ad Center", "https://myadcenter.google.com/"),
     ("Google Analytics: browser add-on", "https://tools.google.com/dlpage/gaoptout"),
 )
-
-_IP_WORDS: Final = {
-    "none": "never your network address",
-    "truncated": "a shortened form of your network address",
-    "full": "your network address",
-}
-
-_EVENT_NAMES: Final = {
-    "given": "You allowed some or all purposes",
-    "refused": "You refused everything optional",
-    "changed": "You changed your choice",
-    "withdrawn": "You withdrew your consent",
-    "opted out": "You opted out of sale and advertising",
-    "once": "You had this shown once, on one page",
-}

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import IO, Final
 from urllib.parse import parse_qsl
 
+from anyio.to_thread import run_sync
 from starlette.types import Receive, Scope, Send
 
 from ..consent import Consent
+from ..linking import Link
 from ..visitor import Visitor
 
 __all__ = ["MAX_FORM", "Exchange", "FormError", "return_to"]
@@ -21,6 +23,8 @@ __all__ = ["MAX_FORM", "Exchange", "FormError", "return_to"]
 #: the largest form we read, in bytes; ours are under 1 kB, unless the page's address is long
 MAX_FORM: Final = 16_384
 _MOST_RETURN: Final = 2000
+#: bytes of a file sent together
+_PIECE: Final = 65_536
 
 _POLICY: Final = (
     b"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -55,6 +59,8 @@ class Exchange:
     consent: Consent
     #: what stands in the path behind the page's name: a token, a file
     rest: str
+    #: who is signed in, and what every answer carries for it
+    link: Link | None = None
 
     @property
     def method(self) -> str:
@@ -74,7 +80,8 @@ class Exchange:
     async def answer(self, status: int, body: bytes, headers: Headers) -> None:
         """Send one whole answer; a HEAD gets the headers of the GET and no body."""
         length = (b"content-length", str(len(body)).encode())
-        await self.send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+        start = {"type": "http.response.start", "status": status, "headers": [*headers, length]}
+        await self.send(self.link.carried(start) if self.link is not None else start)
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     async def html(self, page: bytes, *, status: int = 200, extra: Headers = ()) -> None:
@@ -82,6 +89,19 @@ class Exchange:
         kind = (b"content-type", b"text/html; charset=utf-8")
         language = (b"content-language", self.consent.language.encode())
         await self.answer(status, page, [kind, language, *_SAFE, (b"content-security-policy", _POLICY), *extra])
+
+    async def download(self, name: str, kind: bytes, file: IO[bytes], length: int) -> None:
+        """Send a file to keep, from where it stands, in pieces; ``name`` is what it is saved under."""
+        headers = [
+            (b"content-type", kind),
+            (b"content-disposition", f'attachment; filename="{name}"'.encode("ascii")),
+            (b"content-length", str(length).encode()),
+            *_SAFE,
+        ]
+        await self.send({"type": "http.response.start", "status": 200, "headers": headers})
+        while piece := await run_sync(file.read, _PIECE):
+            await self.send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self.send({"type": "http.response.body", "body": b""})
 
     async def json(self, body: bytes, *, extra: Headers = ()) -> None:
         """Send a JSON answer that no cache keeps."""

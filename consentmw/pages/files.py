@@ -31,7 +31,7 @@ class Files:
         self._bodies: dict[str, tuple[bytes, bytes]] = {}
         #: plain name to name with hash: ``privacy.css`` to ``privacy.1a2b3c4d.css``
         self.names: dict[str, str] = {}
-        facts = {"privacy.js": site.storage.facts, "signals.js": site.signals.facts}
+        facts = {"privacy.js": site.storage.facts, "signals.js": site.signals.facts, "gpp.js": site.gpp.facts}
         for path in sorted(STATIC.iterdir()):
             if path.suffix in _TYPES:
                 body = path.read_bytes()
@@ -40,7 +40,7 @@ class Files:
                 name = f"{path.stem}.{hashlib.sha256(body).hexdigest()[:8]}{path.suffix}"
                 self.names[path.name] = name
                 self._bodies[name] = (_TYPES[path.suffix], body)
-        statement = {"gpc": True, "lastUpdate": site.notices.updated.isoformat()}
+        statement = {"gpc": site.listening.gpc, "lastUpdate": site.notices.updated.isoformat()}
         self._statement = json_module.dumps(statement).encode()
 
     async def static(self, exchange: Exchange) -> None:

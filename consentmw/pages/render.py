@@ -16,6 +16,7 @@ from starlette.types import Scope
 from ..decision import Decision
 from ..gate.response import Inserts
 from ..site import Site
+from .news import news
 from .templating import Templating
 
 __all__ = ["Renderer"]
@@ -36,7 +37,7 @@ class Renderer:
     def __init__(self, site: Site, templating: Templating) -> None:
         self._site = site
         self._templating = templating
-        self._inserts: dict[tuple[str, str], _Parts] = {}
+        self._inserts: dict[tuple[str, str, bool], _Parts] = {}
 
     def inserts(self, base: str, decision: Decision, scope: Scope) -> Inserts:
         """The pieces for a document of the application: style and script, banner, links."""
@@ -53,7 +54,8 @@ class Renderer:
         return _RETURN.encode().join(self._parts(base, decision)[2])
 
     def _parts(self, base: str, decision: Decision) -> _Parts:
-        key = (base, decision.state)
+        # What changed since a visitor chose can be said as soon as it has been read.
+        key = (base, decision.state, bool(decision.chosen_under) and self._site.registry.loaded)
         known = self._inserts.get(key)
         if known is None:
             if len(self._inserts) >= _REMEMBERED:
@@ -76,17 +78,21 @@ class Renderer:
                 early=bool(decision.cookieless),
                 regions=settings.region_choices if asks_region else (),
                 return_mark=_RETURN,
+                news=news(self._site.registry, decision),
             )
         if settings.footer:
             foot = self._templating.render("foot.html", base, decision)
         keeping = self._site.storage.keeping(decision)
         keep = "" if keeping is None else f' data-keep="{keeping}"'
+        gpp, another = self._site.gpp.head(decision, self._templating.file(base, "gpp.js"))
         tags, own = self._site.signals.head(decision, self._templating.file(base, "signals.js"))
         style = f'<link rel="stylesheet" href="{escape(self._templating.file(base, "privacy.css"))}" data-consentmw>'
         script = (
             f'<script src="{escape(self._templating.file(base, "privacy.js"))}" data-consentmw{keep} defer></script>'
         )
-        return f"{style}{tags}{script}".encode(), own, tuple(banner.encode().split(_RETURN.encode())), foot.encode()
+        # First of all, because a script behind a style sheet waits for it.
+        head = f"{gpp}{style}{tags}{script}".encode()
+        return head, (*another, *own), tuple(banner.encode().split(_RETURN.encode())), foot.encode()
 
 
 def _return_path(scope: Scope) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from anyio.to_thread import run_sync
 
 from ..errors import LedgerError
+from ..events.notices import count_served
 from ..ledger import Entry
 from ..purposes import Catalogue
 from ..receipts import Issuer, as_kantara, as_plain, as_records
@@ -20,18 +21,18 @@ from ..site import Site
 from .documents import Documents
 from .exchange import Exchange
 
-__all__ = ["Showing"]
+__all__ = ["FORMS", "Showing"]
 
 logger = logging.getLogger("consentmw")
 
 
 def _in_force(entries: list[Entry]) -> Entry:
-    """The row of the choice in force: a Kantara receipt is about one consent, and "once" changes none."""
-    return next((entry for entry in reversed(entries) if entry.event != "once"), entries[-1])
+    """The row of the last choice: a Kantara receipt is about one consent, and these events give none."""
+    return next((entry for entry in reversed(entries) if entry.event not in ("once", "expired")), entries[-1])
 
 
 #: name of the file -> what makes it of the rows, oldest first
-_FORMS: Final[dict[str, Callable[[list[Entry], Catalogue, Issuer], dict[str, Any]]]] = {
+FORMS: Final[dict[str, Callable[[list[Entry], Catalogue, Issuer], dict[str, Any]]]] = {
     "receipt.json": lambda entries, _catalogue, _issuer: as_plain(entries),
     "receipt.jsonld": as_records,
     "kantara.json": lambda entries, catalogue, issuer: as_kantara(_in_force(entries), catalogue, issuer),
@@ -49,6 +50,8 @@ class Showing:
         """GET /privacy: the notice in the visitor's language."""
         page = self._documents.notice(exchange.consent)
         await exchange.html(page)
+        if exchange.method == "GET":
+            count_served(self._site.recorder.put, "notice", exchange.visitor, exchange.consent.decision)
 
     async def opt_out(self, exchange: Exchange) -> None:
         """GET opt-out: what a visitor may say no to, and where."""
@@ -61,7 +64,7 @@ class Showing:
 
     async def receipt_file(self, exchange: Exchange) -> None:
         """GET receipt/<form>: the same to keep, in one of three forms that programs read."""
-        make = _FORMS.get(exchange.rest)
+        make = FORMS.get(exchange.rest)
         if make is None:
             await self.missing(exchange)
         elif (entries := await self._entries(exchange)) is None:
@@ -100,7 +103,8 @@ class Showing:
     async def state(self, exchange: Exchange) -> None:
         """GET state: which services may run now, for scripts of the site."""
         decision = exchange.consent.decision
-        body = {**self._site.signals.words(decision), "ask": decision.ask, "gpc": decision.gpc}
+        words = {**self._site.signals.words(decision), **self._site.gpp.words(decision)}
+        body = {**words, "ask": decision.ask, "gpc": decision.gpc, "heard": decision.signals}
         await exchange.json(json_module.dumps(body).encode())
 
     async def missing(self, exchange: Exchange) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..assets import TEMPLATES
 from ..consent import Consent
-from ..decision import Decision
+from ..decision import Decision, honoured
 from ..i18n import Texts
 from ..site import Site
 from .files import Files
@@ -58,6 +58,7 @@ class Templating:
     def render(self, name: str, base: str, decision: Decision, **values: Any) -> str:
         """A piece of a page, from the template of this name."""
         texts = self.texts.for_language(decision.language)
+        known = self._site.listening.signals
         return self.environment.get_template(name).render(
             _=texts.gettext,
             ngettext=texts.ngettext,
@@ -66,6 +67,9 @@ class Templating:
             site_name=self._site.settings.site_name,
             base=base,
             gpc=decision.gpc,
+            honored=honoured(self._site.catalogue, decision),
+            partly=bool(decision.overridden),
+            signal=next((known[key].name for key in decision.signals if key in known), ""),
             **values,
         )
 

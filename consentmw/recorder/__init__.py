@@ -11,21 +11,19 @@ Refuses to know what a row may hold: it comes minimised.
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event as Signal
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final, TypeAlias
-from weakref import WeakSet
 
-from ..errors import StoreError
+from ..errors import RecordError
 from ..events import Count, Event, uuid7
 from .backlog import Backlog
 from .batches import Batch, Row
+from .processes import remember
 
 if TYPE_CHECKING:
     from ..stores import EventStore
@@ -41,8 +39,6 @@ _QUIET: Final = 60.0
 #: seconds between two searches for expired rows; rows deleted at once, so that writing goes on in between
 _PURGE_EVERY: Final = 86_400.0
 _PURGE_ROWS: Final = 10_000
-#: seconds that the end of the interpreter may wait for a recorder that nobody closed
-_LAST_CHANCE: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +66,23 @@ class Recorder:
         interval: float = 0.5,
         clock: Callable[[], float] = time.time,
         spool: Spool | None = None,
+        daily: Callable[[], object] | None = None,
     ) -> None:
         """``open`` gives the store, and is called in the process that writes.
 
         ``capacity``: rows that may wait (each some 1 kB); beyond it new ones are dropped. ``batch``: rows a
         transaction. ``interval``: seconds between two writes; ``clock``: seconds since 1970. ``spool``: where rows wait
-        while the store does not take them; without one they wait in memory.
+        while the store does not take them; without one they wait in memory. ``daily``: what else the writer's thread
+        does once a day; again within the hour when it fails.
         """
         self._open = open
         self._capacity, self._batch, self._interval, self._clock = capacity, batch, interval, clock
+        self._daily = daily
         #: rows lost, by reason: queue full, closed, store failed at shutdown, unencodable, withdrawn, no thread
         self.dropped: dict[str, int] = {}
         self._backlog = Backlog(lambda: self.store, spool, self._drop, self._complain, interval=interval)
         self._reset()
-        _living.add(self)
+        remember(self)
 
     def _reset(self) -> None:
         """Everything that belongs to one process; a fork begins anew, its parent writes what was queued."""
@@ -101,6 +100,13 @@ class Recorder:
         self._purge_at = 0.0
         self._complained_at, self._failures_unsaid = -_QUIET, 0
         self._full_said_at, self._full_said = -_QUIET, self.dropped.get("queue full", 0)
+
+    def begin_anew(self) -> object:
+        """In a child, after a fork: leave queue, thread and store to the parent; the store must not be closed here."""
+        store = self._store
+        self._reset()
+        self._backlog.forget()
+        return store
 
     # -- on the request path -------------------------------------------------------------------
 
@@ -306,6 +312,8 @@ class Recorder:
         # Set first: should it fail, the next attempt is in an hour and not at every batch.
         self._purge_at = now + 3600
         more = self.store.purge(int(now), _PURGE_ROWS) >= _PURGE_ROWS
+        if self._daily is not None and not more:
+            self._daily()
         self._purge_at = now if more else now + _PURGE_EVERY
 
     def _warn(self) -> None:
@@ -321,30 +329,8 @@ class Recorder:
         if now - self._complained_at >= _QUIET:
             text = "recording failed (%d times since the last message); %d rows wait, dropped so far: %s"
             # A known failure needs no traceback; anything else is a mistake in a program.
-            known = isinstance(error, StoreError)
+            known = isinstance(error, RecordError)
             logger.error(
                 text + ": %s", self._failures_unsaid, len(self._queue), self.dropped, error, exc_info=not known
             )
             self._complained_at, self._failures_unsaid = now, 0
-
-
-#: recorders to begin anew after a fork and to close at the end; weak, so that none is kept alive
-_living: Final[WeakSet[Recorder]] = WeakSet()
-#: stores of a parent process: closing one here would break the locks that the parent holds on the same file
-_inherited: Final[list[EventStore | None]] = []
-
-
-def _after_fork() -> None:
-    for recorder in list(_living):
-        _inherited.append(recorder._store)
-        recorder._reset()
-        recorder._backlog.forget()
-
-
-def _at_end() -> None:
-    for recorder in list(_living):
-        recorder.close(_LAST_CHANCE)
-
-
-os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_at_end)

@@ -121,7 +121,8 @@ class Relay:
     def _put(
         self, visitor: Visitor, decision: Decision, name: str, given: Mapping[str, str | int | float] | None
     ) -> bool:
-        receipt = decision.receipt
+        # Of somebody who said nothing about measurement, the receipt is no name to be measured under.
+        receipt = decision.receipt if decision.why(SERVICE) == "choice" else ""
         client = protocol.client_id(visitor.cookie("_ga"))
         if not client and receipt:
             client = protocol.derived_id(self._key, receipt)

@@ -48,6 +48,11 @@ class RecordingOptions(BaseModel):
     #: days that click-through links and pixels are honoured after signing; 0 for ever, since old mails are opened
     token_days: int = Field(default=0, ge=0, le=3650)
 
+    # -- requests of people --------------------------------------------------------------------
+    #: whether a customer who is signed in may download and erase the account's data, too, on the page "Your data";
+    #: on a shared computer that is whoever sits there. Authorizations of energy-usage data are never erased there
+    account_requests: bool = False
+
     @field_validator("retention_days")
     @classmethod
     def _tiers(cls, value: Mapping[str, int]) -> Mapping[str, int]:

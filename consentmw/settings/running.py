@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, InstanceOf, field_validator
 
+from ..signals import Signal
 from .folders import existing_folder
 
 __all__ = ["RunningOptions"]
@@ -29,6 +30,8 @@ _UNKNOWN: Final[Mapping[str, _Word]] = {
     "connect": "withhold",
     "form": "allow",
 }
+#: days that a choice may count at the very most
+_LONGEST_CHOICE: Final = 390
 #: a host source of CSP Level 3 (section 2.3.1) without a path; "https:" or "*" alone would allow everybody
 _SOURCE: Final = re.compile(r"((https?|wss?)://)?(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:(\d{1,5}|\*))?")
 
@@ -48,10 +51,18 @@ class RunningOptions(BaseModel):
     #: purposes the site adds or changes, as in data/services.toml
     purposes: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     #: days until a choice is asked for again; CNIL recommends 6 months, browsers keep a cookie at most 400 days
-    valid_days: int = Field(default=180, ge=1, le=390)
+    valid_days: int = Field(default=180, ge=1)
+    #: days that nobody is asked again who refused everything or, where things run unasked, opted out of sale and
+    #: advertising; California asks for 12 months of it (Civ. Code 1798.135(c)(4))
+    refusal_days: int = Field(default=365, ge=1, le=390)
+    #: the browser's signals that are honoured: "gpc", and coming ones as "module:object" or Signal
+    signals: tuple[str | InstanceOf[Signal], ...] = ("gpc",)
+    #: Do Not Track: no, or the same as Global Privacy Control. It was given up in 2019 and no law makes it binding,
+    #: but California wants visitors to be told which (Bus. & Prof. Code 22575(b)(5)), so the notice says it
+    honor_dnt: Literal["no", "as_gpc"] = "no"
 
     # -- what the response carries -------------------------------------------------------------
-    #: name of our cookies; over https they are ``__Host-<name>``, the same with ``-locale`` and with ``-once``
+    #: name of our cookies; over https they are ``__Host-<name>``, the same with ``-locale``, ``-once``, ``-account``
     cookie_name: str = Field(default="privacy", pattern=r"^[A-Za-z0-9_-]{1,40}$")
     #: top: first in the page and in its flow, hides nothing; bottom: stays at the lower edge of the window
     banner_position: Literal["top", "bottom"] = "top"
@@ -63,12 +74,27 @@ class RunningOptions(BaseModel):
     #: a Content-Security-Policy beside the site's own, with the hosts this visitor allowed: off sends none,
     #: report-only counts what pages reach for beyond it, enforce makes browsers refuse it
     policy: Literal["off", "report-only", "enforce"] = "off"
+    #: what pages tell advertising companies in the IAB's words (GPP): auto, by the law of the visitor's state;
+    #: national, by the national section for everybody who is not known to be abroad; off, nothing, as where another
+    #: product does
+    gpp: Literal["auto", "national", "off"] = "auto"
+    #: the mode in which a signatory of the IAB's Multi-State Privacy Agreement covers its transactions; "" for all
+    #: others
+    mspa: Literal["", "opt_out", "service_provider"] = ""
     #: the site's other hosts, as host sources: "https://cdn.example.net", "*.example.net"; own for gate and policy
     own_hosts: tuple[str, ...] = ()
     #: what becomes of hosts that nobody named, by what would load from them: withhold, report or allow. One word
     #: for everything, or a table of those that differ. Code, frames and pixels can watch a visitor, and a hint to
     #: connect only saves time; without images, styles and fonts a page falls apart.
     unknown: Mapping[str, _Word] = Field(default_factory=lambda: dict(_UNKNOWN))
+
+    @field_validator("valid_days")
+    @classmethod
+    def _not_for_ever(cls, value: int) -> int:
+        if value > _LONGEST_CHOICE:
+            source = "expiry over the maximum; CNIL: 13 months for trackers; RFC 6265bis: 400 days for cookies"
+            raise ValueError(f"{_LONGEST_CHOICE} days or less, not {value} [{source}]")
+        return value
 
     @field_validator("unknown", mode="before")
     @classmethod

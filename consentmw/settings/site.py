@@ -51,6 +51,8 @@ class SiteOptions(BaseModel):
     region_headers: Literal["", "cloudflare", "cloudfront", "vercel", "akamai"] = ""
     #: MMDB file (GeoLite2 City, ip-location-db ...) that tells a region from an address; None asks none
     networks: Path | None = None
+    #: minutes after which the page of a signed-in visitor looks for choices made on their other devices; 0: every page
+    account_minutes: int = Field(default=5, ge=0, le=1440)
     #: languages the pages are offered in; the first is not special, ``default_language`` is
     languages: tuple[str, ...] = ("en", "es")
     default_language: str = "en"

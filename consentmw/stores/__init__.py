@@ -1,4 +1,4 @@
-"""Where rows and proofs are kept, behind two small interfaces: EventStore (six verbs) and LedgerStore (nine).
+"""Where rows and proofs are kept, behind two small interfaces: EventStore (eight verbs) and LedgerStore (ten).
 
 Knows what a store must promise and how a setting names one. Refuses to know which rows a tier
 allows or how a chain is made and sealed: events and ledger come ready.
@@ -127,7 +127,10 @@ class EventStore(Protocol):
         """Counters from the hour ``since`` on, newest first: the fields of Count, and ``count``."""
 
     def events(self, receipt: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
-        """Rows, newest first, of one receipt or of all; only the fields that a row's tier allows are not None."""
+        """Rows, last written first, of one receipt or of all; only the fields that a row's tier allows are not None."""
+
+    def each(self, receipt: str) -> Iterator[dict[str, Any]]:
+        """Every row of a receipt, last written first, without holding all of them."""
 
     def close(self) -> None:
         """Let go of files and connections."""
@@ -153,6 +156,9 @@ class LedgerStore(Protocol):
         appended in the same transaction. Afterwards no file of the store holds what was emptied. Raises StoreError,
         with nothing done, when a row among them is not sealed: its hash would no longer fit.
         """
+
+    def family(self, receipts: Collection[str]) -> set[str]:
+        """These receipts, those they replaced and those that replaced them."""
 
     def lapse(self, now: str, passing: Collection[str], record: Callable[[Entry], Link]) -> int:
         """Append what ``record`` makes of each choice whose time was over at ``now``; the number of rows.

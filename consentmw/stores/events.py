@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from hashlib import blake2b
 from threading import Lock
@@ -32,6 +32,9 @@ _SURE: Final = 86_400
 _UNUSED: Final = 2 * _SURE
 #: contexts whose numbers are remembered; each some 500 bytes
 _KNOWN: Final = 10_000
+#: rows read at once, and a number that no row reaches
+_PAGE: Final = 500
+_LAST: Final = 2**63 - 1
 #: where the context stands in an event
 _PLACE: Final = OWN_FIELDS.index("context")
 
@@ -85,7 +88,7 @@ class SqlEvents(SqlStore):
         """A transaction in which rows are written: none that is erased meanwhile gets in."""
 
     @abstractmethod
-    def _erasing(self) -> AbstractContextManager[Connection]:
+    def _withdrawing(self) -> AbstractContextManager[Connection]:
         """A transaction in which rows are erased: none is on its way, unseen."""
 
     @abstractmethod
@@ -157,7 +160,7 @@ class SqlEvents(SqlStore):
         if not receipt or "\0" in receipt:
             return 0
         rows, contexts = _ERASE
-        with self._erasing() as connection:
+        with self._withdrawing() as connection:
             connection.execute(_ERASED, {"mark": mark(receipt), "at": int(time())})
             gone = connection.execute(rows, {"receipt": receipt}).rowcount
             known = connection.execute(contexts, {"receipt": receipt}).rowcount
@@ -182,15 +185,27 @@ class SqlEvents(SqlStore):
             return [dict(row) for row in found.mappings()]
 
     def events(self, receipt: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
+        return self._page(receipt, limit, _LAST)
+
+    def each(self, receipt: str) -> Iterator[dict[str, Any]]:
+        before = _LAST
+        # In pages, each a short read: a long one would keep the database from tidying up behind it.
+        while page := self._page(receipt, _PAGE, before):
+            yield from page
+            before = page[-1]["id"]
+
+    def _page(self, receipt: str | None, limit: int, before: int) -> list[dict[str, Any]]:
         if receipt is not None and "\0" in receipt:
             return []  # no row can have it, and PostgreSQL refuses to look
         number = f"events.{self._number}"
-        own = "WHERE contexts.receipt = :receipt AND contexts.receipt <> ''" if receipt is not None else ""
+        own = "AND contexts.receipt = :receipt AND contexts.receipt <> ''" if receipt is not None else ""
         query = text(
             f"SELECT {number} AS id, {_COLUMNS} FROM events JOIN contexts ON contexts.id = events.context "  # noqa: S608
-            f"{own} ORDER BY {number} DESC LIMIT :limit"
+            f"WHERE {number} < :before {own} ORDER BY {number} DESC LIMIT :limit"
         )
-        values = {"limit": limit} if receipt is None else {"limit": limit, "receipt": receipt}
+        values: dict[str, Any] = {"limit": limit, "before": before}
+        if receipt is not None:
+            values["receipt"] = receipt
         with self._reading() as connection:
             return [dict(row) for row in connection.execute(query, values).mappings()]
 

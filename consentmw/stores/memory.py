@@ -83,6 +83,9 @@ class MemoryStore:
             found = [row for row in self._events.values() if receipt is None or (receipt and row["receipt"] == receipt)]
         return [dict(row) for row in found[::-1][:limit]]
 
+    def each(self, receipt: str) -> Iterator[dict[str, Any]]:
+        yield from self.events(receipt, self._limit)
+
     def append(self, link: Link) -> Entry:
         with self._lock:
             if len(self._ledger) >= self._limit:
@@ -100,7 +103,7 @@ class MemoryStore:
         record: Callable[[Sequence[int]], Sequence[Link]],
     ) -> int:
         with self._lock:
-            own = self._family({receipt for receipt in receipts if receipt})
+            own = self.family(receipts)
             found = [
                 place
                 for place, row in enumerate(self._ledger)
@@ -119,10 +122,11 @@ class MemoryStore:
                 self._ledger[place] = replace(self._ledger[place], **dict.fromkeys(BLANKED, ""))  # type: ignore[arg-type]
             return len(found)
 
-    def _family(self, receipts: set[str]) -> set[str]:
-        known = receipts
+    def family(self, receipts: Collection[str]) -> set[str]:
+        known = {receipt for receipt in receipts if receipt}
         while True:
-            rows = [row for row in self._ledger if row.receipt in known or row.previous in known]
+            with self._lock:
+                rows = [row for row in self._ledger if row.receipt in known or row.previous in known]
             grown = known | {receipt for row in rows for receipt in (row.receipt, row.previous) if receipt}
             if grown == known:
                 return known

@@ -7,7 +7,7 @@ ever: the server ends what takes too long, and when the server itself is silent,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import monotonic, time
@@ -145,7 +145,10 @@ class PostgresStore(SqlEvents):
     def _alone(self, connection: Connection) -> None:
         connection.exec_driver_sql(_LOCK.format(_LEDGER))
 
-    def _scrub(self, gone: Iterable[str]) -> None:
+    def _erasing(self, connection: Connection) -> None:
+        """Nothing to note, since there is nothing to scrub."""
+
+    def _scrub(self, gone: Collection[str]) -> None:
         """Left to the server: it overwrites old versions of rows when it vacuums, and keeps what its backups need."""
 
     def _wipe(self) -> None:
@@ -164,7 +167,7 @@ class PostgresStore(SqlEvents):
             yield connection
 
     @contextmanager
-    def _erasing(self) -> Iterator[Connection]:
+    def _withdrawing(self) -> Iterator[Connection]:
         with self._transaction() as connection:
             connection.exec_driver_sql(_LOCK.format(_ERASING))
             yield connection

@@ -46,8 +46,8 @@ _LINKED: Final = (
     _among("SELECT receipt, previous FROM ledger WHERE previous IN :these AND previous <> ''"),
 )
 _OWN: Final = (
-    _among("SELECT seq, event, sealed FROM ledger WHERE receipt IN :these"),
-    _among("SELECT seq, event, sealed FROM ledger WHERE subject IN :these AND subject <> ''"),
+    _among("SELECT seq, event, sealed, receipt, subject FROM ledger WHERE receipt IN :these"),
+    _among("SELECT seq, event, sealed, receipt, subject FROM ledger WHERE subject IN :these AND subject <> ''"),
 )
 _BLANK: Final = _among(f"UPDATE ledger SET {' = :none, '.join(BLANKED)} = :none WHERE seq IN :these")  # noqa: S608
 #: rows looked at under one lock for choices that lapsed
@@ -99,8 +99,12 @@ class SqlStore(ABC):
         """Wait until no other process appends to the ledger, to the end of this transaction."""
 
     @abstractmethod
-    def _scrub(self, gone: Iterable[str]) -> None:
-        """See to it that no file holds these texts any more, which were just emptied or deleted."""
+    def _erasing(self, connection: Connection) -> None:
+        """Note, in the transaction that empties rows, that they are still to be scrubbed."""
+
+    @abstractmethod
+    def _scrub(self, gone: Collection[str]) -> None:
+        """See to it that no file holds these texts any more, which were just emptied; what is left over, for none."""
 
     def _change(self, connection: Connection, version: int) -> None:
         """What makes tables of the version before into tables of this one."""
@@ -186,25 +190,29 @@ class SqlStore(ABC):
         keep: Collection[str],
         record: Callable[[Sequence[int]], Sequence[Link]],
     ) -> int:
-        own = {receipt for receipt in receipts if receipt and "\0" not in receipt}
         about = {subject} if subject and "\0" not in subject else set()
         # Most of the search without the lock; under it, only for what came in between.
-        with self._reading() as connection:
-            own = _family(connection, own)
+        own = self.family(receipts)
         with self._transaction() as connection:
             self._alone(connection)
             own = _family(connection, own)
             rows = [*_among_these(connection, _OWN[0], own), *_among_these(connection, _OWN[1], about)]
-            found = sorted({seq: sealed for seq, event, sealed in rows if event not in keep}.items())
+            found = sorted({row.seq: row.sealed for row in rows if row.event not in keep}.items())
+            kept = {text for row in rows if row.event in keep for text in (row.receipt, row.subject)}
             if bare := [seq for seq, sealed in found if not sealed]:
                 raise StoreError(f"rows written before rows could be erased: {', '.join(map(str, bare[:10]))}")
             numbers = [seq for seq, _ in found]
             if numbers:
                 _append(connection, record(numbers))
+                self._erasing(connection)
             for at in range(0, len(numbers), _MANY):
                 connection.execute(_BLANK, {"these": numbers[at : at + _MANY], "none": ""})
-        self._scrub(own | about)
+        self._scrub((own | about) - kept if numbers else ())
         return len(numbers)
+
+    def family(self, receipts: Collection[str]) -> set[str]:
+        with self._reading() as connection:
+            return _family(connection, {receipt for receipt in receipts if receipt and "\0" not in receipt})
 
     def lapse(self, now: str, passing: Collection[str], record: Callable[[Entry], Link]) -> int:
         made = 0

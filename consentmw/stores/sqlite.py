@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import chain
 from pathlib import Path
@@ -45,6 +45,16 @@ _ADD: Final = (
 _TOGETHER: Final = 100
 _WRITE: Final = _insert("events", OWN_FIELDS)
 _WRITE_TOGETHER: Final = _insert("events", OWN_FIELDS, _TOGETHER)
+#: erasures whose scrubbing is still to come; should a process be killed in between, another does it
+_UNSCRUBBED: Final = (
+    "INSERT INTO meta (key, value) VALUES ('unscrubbed', '1') "
+    "ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+)
+_SCRUBBED: Final = "UPDATE meta SET value = max(CAST(value AS INTEGER) - 1, 0) WHERE key = 'unscrubbed'"
+_LEFT: Final = "SELECT 1 FROM meta WHERE key = 'unscrubbed' AND CAST(value AS INTEGER) > 0"
+_NONE_LEFT: Final = "DELETE FROM meta WHERE key = 'unscrubbed'"
+#: characters of a text that is nobody else's: receipts have 22, pseudonyms 32
+_TELLING: Final = 16
 _EXPIRED: Final = "SELECT rowid FROM events WHERE expires <= ? LIMIT ?"
 _PURGE: Final = "DELETE FROM events WHERE rowid = ? AND expires <= ?"
 
@@ -87,7 +97,7 @@ class SqliteStore(SqlEvents):
         # Every transaction that writes has the file to itself.
         return self._transaction()
 
-    def _erasing(self) -> AbstractContextManager[Connection]:
+    def _withdrawing(self) -> AbstractContextManager[Connection]:
         return self._transaction()
 
     def _insert(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
@@ -109,35 +119,56 @@ class SqliteStore(SqlEvents):
             if expired:
                 connection.exec_driver_sql(_PURGE, expired)
         if len(expired) < limit:
-            # Also what a process left there that was killed between an erasure and this.
-            self._empty_log()
+            self._finish()
         return len(expired)
 
-    def _empty_log(self) -> bool:
-        """Bring the log into the file and cut it to nothing; whether it could be."""
-        if done := self._alone_with("PRAGMA wal_checkpoint(TRUNCATE)") == 0:
-            return done
-        logger.warning("%s is in use: what was erased stays in its log until the next time", self._name)
-        return False
+    def _erasing(self, connection: Connection) -> None:
+        connection.exec_driver_sql(_UNSCRUBBED)
 
-    def _alone_with(self, statement: str) -> int | None:
-        """The first value of a statement that wants no transaction, or None: what was deleted is deleted anyway."""
+    def _scrub(self, gone: Collection[str]) -> None:
         try:
-            with self._faults(f"{self._name} was not cleaned"), closing(self._engine.raw_connection()) as connection:
-                row = connection.cursor().execute(statement).fetchone()
-                return int(row[0]) if row else None
-        except (StoreError, ValueError):
-            logger.exception("deleted rows could not be overwritten")
-            return None
+            if not gone:
+                self._finish()
+                return
+            # What is short may stand anywhere by chance, and what still has rows stands there rightly.
+            wanted = [text for text in gone if len(text) >= _TELLING and not self.events(text, 1)]
+            # Once in some hundred times a page keeps a copy from when it was split, which no deletion overwrites.
+            if self._empty_log() and (not holds(self._path, wanted) or self._rewrite()):
+                with self._transaction() as connection:
+                    connection.exec_driver_sql(_SCRUBBED)
+        except (StoreError, ValueError, OSError):
+            # What was erased is erased for everybody who asks; only its bytes wait.
+            logger.exception("what was erased could not be overwritten, and will be with the next purge")
 
     def _wipe(self) -> None:
         self._empty_log()
 
-    def _scrub(self, gone: Iterable[str]) -> None:
-        if self._empty_log() and holds(self._path, gone):
-            # Once in some thousand times a page keeps a copy from when it was split, which no deletion overwrites.
-            self._alone_with("VACUUM")
-            self._empty_log()
+    def _finish(self) -> None:
+        """Do what a process did not that was killed between an erasure and its scrubbing; nobody knows of what."""
+        self._empty_log()
+        with self._reading() as connection:
+            left = connection.exec_driver_sql(_LEFT).first()
+        if left is not None and self._rewrite():
+            with self._transaction() as connection:
+                connection.exec_driver_sql(_NONE_LEFT)
+
+    def _empty_log(self) -> bool:
+        """Bring the log into the file and cut it to nothing; whether it could be."""
+        busy = self._outside("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
+        if busy:
+            logger.warning("%s is in use: what was erased stays in its log until the next time", self._name)
+        return not busy
+
+    def _rewrite(self) -> bool:
+        """Write the whole file anew, with nothing in it but its rows; whether it could be."""
+        self._outside("VACUUM")
+        return self._empty_log()
+
+    def _outside(self, statement: str) -> list[Any]:
+        """The rows of a statement that wants no transaction."""
+        with self._faults(f"{self._name} was not cleaned"), closing(self._engine.raw_connection()) as connection:
+            rows: list[Any] = connection.cursor().execute(statement).fetchall()
+            return rows
 
 
 def _engine(path: Path, wait: float) -> Engine:
