@@ -29,6 +29,7 @@ from consentmw.stores.remains import holds
 from consentmw.stores.sqlite import SqliteStore
 
 from .postgres import Server
+from .test_stores import OLD_EVENTS
 
 AT = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 LATER = AT + timedelta(days=3)
@@ -508,6 +509,14 @@ def test_a_database_of_the_version_before_is_taken_over(postgres: Server) -> Non
         "DROP INDEX ledger_previous, ledger_valid_until",
         "ALTER TABLE ledger DROP COLUMN salt, DROP COLUMN sealed",
         "INSERT INTO erased VALUES ('gone', 1), ('é', 2)",
+        "DROP TABLE batches, contexts, events",
+        "DROP SEQUENCE events_number",
+        OLD_EVENTS[0].replace("PRIMARY KEY", 'COLLATE "C" PRIMARY KEY').replace("DOUBLE", "DOUBLE PRECISION")
+        + " PARTITION BY RANGE (id)",
+        "CREATE TABLE events_2026_11 PARTITION OF events FOR VALUES FROM ('a') TO ('b')",
+        "CREATE TABLE events_other PARTITION OF events DEFAULT",
+        *OLD_EVENTS[1:],
+        "CREATE INDEX events_expires ON events USING brin (expires)",
         "UPDATE meta SET value = '2' WHERE key = 'schema'",
     )
     store = PostgresStore(postgres.url())
@@ -517,8 +526,8 @@ def test_a_database_of_the_version_before_is_taken_over(postgres: Server) -> Non
     assert ledger.verify() == []
     assert [store.erased(receipt) for receipt in ("gone", "é", "r1")] == [True, True, False]
     store.write({}, [Event(1.0, "page", 2**40, Context("visit", receipt, "n1")) for receipt in ("é", "r2")])
-    assert [row["receipt"] for row in store.events()] == ["r2"]
-    assert postgres.run("SELECT value FROM consentmw.meta WHERE key = 'schema'") == [("3",)]
+    assert [row["receipt"] for row in store.events()] == ["r2", "", "old", "old"]
+    assert postgres.run("SELECT value FROM consentmw.meta WHERE key = 'schema'") == [("4",)]
     ledger.close()
 
 

@@ -423,7 +423,7 @@ def edit(path: Path, *statements: str) -> None:
             database.execute(statement)
 
 
-@pytest.mark.parametrize("found", ["4", "", "x", "-1"])
+@pytest.mark.parametrize("found", ["5", "", "x", "-1"])
 def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path, found: str) -> None:
     path = tmp_path / "events.db"
     sqlite(path).close()
@@ -558,6 +558,20 @@ def old_hash(row: dict[str, object]) -> str:
     return sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+#: rows as they were kept before they shared contexts, two of them of one visitor
+OLD_EVENTS = (
+    "CREATE TABLE events (id VARCHAR(36) NOT NULL PRIMARY KEY, at DOUBLE NOT NULL, kind TEXT NOT NULL, "
+    "tier TEXT NOT NULL, receipt TEXT NOT NULL, notice TEXT NOT NULL, expires BIGINT NOT NULL, route TEXT, "
+    "status INTEGER, bot TEXT, referrer_host TEXT, browser TEXT, os TEXT, device TEXT, language TEXT, region TEXT, "
+    "ip TEXT, agent TEXT, accept_language TEXT, referrer TEXT, query TEXT, duration_ms BIGINT, method TEXT, "
+    "host TEXT, campaign TEXT, link TEXT, recipient TEXT)",
+    "CREATE INDEX events_receipt ON events (receipt) WHERE receipt <> ''",
+    "INSERT INTO events (id, at, kind, tier, receipt, notice, expires, route, browser) VALUES "
+    "('a', 1, 'page', 'visit', 'old', 'n1', 9, '/1', 'Firefox'), "
+    "('b', 2, 'page', 'visit', 'old', 'n1', 9, '/2', 'Firefox'), ('c', 3, 'page', 'coarse', '', 'n1', 9, '/3', NULL)",
+)
+
+
 def fill_old(path: Path, version: int) -> None:
     """Three rows and two erased receipts, as the tables were then."""
     store = SqliteStore(path)
@@ -578,6 +592,7 @@ def fill_old(path: Path, version: int) -> None:
     store.close()
     edit(path, *(f"DROP INDEX ledger_{name}" for name in ("previous", "valid_until")), "DROP TABLE notices")
     edit(path, *(f"ALTER TABLE ledger DROP COLUMN {name}" for name in ("salt", "sealed")))
+    edit(path, "DROP TABLE batches", "DROP TABLE contexts", "DROP TABLE events", *OLD_EVENTS)
     if version == 1:
         edit(path, "DROP INDEX ledger_subject")
         edit(path, *(f"ALTER TABLE ledger DROP COLUMN {name}" for name in ("subject", "detail")))
@@ -607,7 +622,9 @@ def test_a_file_of_an_earlier_version_is_taken_over_with_its_proofs(tmp_path: Pa
     store = SqliteStore(path)
     assert [store.erased(receipt) for receipt in ("gone", "é", "r1")] == [True, True, False]
     store.write({}, [event(1, "é"), event(2, "r1")])
-    assert times(store) == [event(2).at]
+    assert times(store) == [event(2).at, 3, 2, 1], "the rows of before are there, and none is of an erased receipt"
+    assert [(row["route"], row["browser"]) for row in store.events("old")] == [("/2", "Firefox"), ("/1", "Firefox")]
+    assert store.erase("old") == 2
     store.close()
     with closing(sqlite3.connect(path)) as database:
         assert {len(found) for (found,) in database.execute("SELECT receipt FROM erased")} == {64}

@@ -62,8 +62,9 @@ _ASIDE: Final = """
 DO $$ DECLARE part text; BEGIN
     FOR part IN SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
                 WHERE inhparent = 'events'::regclass LOOP
-        EXECUTE format('ALTER TABLE %I RENAME TO %I', part, 'version_3_' || part);
+        EXECUTE format('ALTER TABLE %%I RENAME TO %%I', part, 'version_3_' || part);
     END LOOP;
+    DROP INDEX IF EXISTS events_expires;
 END $$
 """
 #: What a database or a role may have set otherwise. Acknowledged means on the disk; a stricter setting stays.
