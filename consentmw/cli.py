@@ -17,6 +17,7 @@ from . import __version__
 from .authorizations import Authorizations, open_authorizations
 from .errors import ConsentError
 from .ledger import Ledger
+from .mailroom import links, opens
 from .settings import Settings
 from .site import Site
 from .stores import open_ledger_store
@@ -28,6 +29,8 @@ _ledger = typer.Typer(help="The proof of choices.", no_args_is_help=True)
 _app.add_typer(_ledger, name="ledger")
 _authorizations = typer.Typer(help="Who may get customers' energy-usage data.", no_args_is_help=True)
 _app.add_typer(_authorizations, name="authorizations")
+_app.command()(links)
+_app.command()(opens)
 
 SettingsFile = Annotated[Path, typer.Argument(help="The settings, a TOML file.", metavar="consent.toml")]
 

@@ -32,9 +32,11 @@ from .ledger import Ledger
 from .notices import Notices
 from .once import Once
 from .purposes import Catalogue
+from .recipients import Recipients
 from .recorder import Recorder
 from .regions import DECLINED, Regions
 from .relay import open_relay
+from .revoked import Revoked
 from .settings import Settings
 from .stores import open_event_store, open_ledger_store
 from .tokens import Tokens
@@ -106,6 +108,8 @@ class Site:
             withdrawn=lambda receipt: self.recorder.store.erased(receipt),
         )
         self.ledger = Ledger(lambda: open_ledger_store(settings.store))
+        self.recipients = Recipients.configured(settings, self.ledger, self.clock)
+        self.revoked = Revoked(settings.revoked_links)
         self.rules = lru_cache(maxsize=256)(lambda denied, aware=frozenset(): Rules(self.catalogue, denied, aware))
         self.signals = Signals(settings, self.catalogue, self.regions)
         self.storage = Storage(self.catalogue)

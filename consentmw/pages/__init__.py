@@ -20,6 +20,8 @@ from .documents import Documents
 from .exchange import Exchange
 from .files import Files
 from .holding import Holding
+from .leaving import Leaving
+from .mailing import Mailing
 from .measuring import Measuring
 from .render import Renderer
 from .reports import Reports
@@ -45,7 +47,8 @@ class Pages:
         renderer = Renderer(site, templating)
         documents = Documents(site, templating, renderer)
         choosing = Choosing(site, documents)
-        measuring = Measuring(site, documents)
+        leaving = Leaving(site, documents, templating)
+        measuring = Measuring(site, documents, leaving)
         showing = Showing(site, documents)
         self._renderer = renderer
         self._gpc = _read_only(files.gpc)
@@ -60,6 +63,8 @@ class Pages:
             "held": Holding(site, documents, showing.missing).held,
             "form": Unsent(site, documents).answer,
             "go": measuring.click_through,
+            "leaving": _read_only(leaving.page),
+            "mail": Mailing(site, documents, templating).page,
             "px": measuring.pixel,
             "static": _read_only(files.static),
         }
@@ -83,7 +88,7 @@ class Pages:
         if path.startswith(self._below):
             name, _, rest = path[len(self._below) :].partition("/")
             page = self._pages.get(name, self._missing)
-            takes_rest = name in ("form", "go", "held", "px", "static", "take")
+            takes_rest = name in ("form", "go", "held", "leaving", "mail", "px", "static", "take")
             return (page if bool(rest) == takes_rest else self._missing), rest
         if path == self._prefix:
             return self._pages[""], ""

@@ -6,6 +6,7 @@ Refuses to open any store.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, field_validator
@@ -41,6 +42,11 @@ class RecordingOptions(BaseModel):
     # -- links in e-mails ----------------------------------------------------------------------
     #: days that click-through links and pixels are honoured after signing; 0 for ever, since old mails are opened
     token_days: int = Field(default=0, ge=0, le=3650)
+    #: file with campaigns and tokens whose links and pixels are no longer honoured, one a line; read again when it
+    #: changes; None revokes nothing
+    revoked_links: Path | None = None
+    #: whether a click-through to another site first shows a page that names it: never, or for all other sites
+    leaving: Literal["never", "other sites"] = "never"
 
     @field_validator("retention_days")
     @classmethod
