@@ -541,3 +541,30 @@ def test_a_mailer_is_opened_from_settings() -> None:
     opened.close()
     with pytest.raises(SettingsError, match=r"controller\.url"):
         open_mailer(Settings.of(None, **keywords))
+
+
+def test_the_command_adds_up_what_became_of_a_campaign(tmp_path: Path) -> None:
+    from consentmw.events import Count
+    from consentmw.stores import open_event_store
+
+    file = settings(tmp_path)
+    store = open_event_store(f"sqlite:///{tmp_path}/ledger.db")
+    seen = Count(0, "pixel", "(pixel)", "2xx", campaign="spring")
+    store.write({seen: 7, seen._replace(bot="proxy: google"): 2, seen._replace(campaign="autumn"): 1}, [])
+    store.close()
+    env = {"CONSENTMW_SECRET_KEYS": SECRET}
+    done = consentmw("opens", file, "--campaign", "spring", env=env)
+    assert (done.returncode, done.stderr) == (0, b"")
+    (line,) = done.stdout.decode().splitlines()
+    assert line.startswith("spring: 7 opens, 2 more by proxies of mail providers, 0 by programs; 0 clicks")
+    assert len(consentmw("opens", file, env=env).stdout.splitlines()) == 2
+    (tmp_path / "ledger.db").write_bytes(b"no database" * 100)
+    broken = consentmw("opens", file, env=env)
+    assert (broken.returncode, broken.stdout) == (1, b"")
+    assert b"Traceback" not in broken.stderr
+
+
+def test_a_mail_that_is_not_there_is_a_wrong_command(tmp_path: Path) -> None:
+    done = consentmw("links", settings(tmp_path), tmp_path / "none.html", "--campaign", "spring", env={})
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
