@@ -8,7 +8,7 @@ The rooms, in the order a request passes them:
 - what may run: ``purposes``, ``choice``, ``signals``, ``standing``, ``decision``; ``consent`` is what a host
   application holds; ``gpp`` and ``consentmode`` word the decision for vendors
 - what the response may carry: ``gate``, ``pages``, ``notices``
-- what may be recorded: ``events``, ``tokens``, ``recorder``, ``relay``, ``stores``
+- what may be recorded: ``events``, ``tokens``, ``mail``, ``recipients``, ``recorder``, ``relay``, ``stores``
 - what is proven: ``ledger``, ``chain``, ``checkpoints``, ``receipts``, ``versions``, ``registry``, ``authorizations``
 - around them: ``settings`` (every option), ``lawful`` (what laws say of them), ``site`` (the options,
   compiled), ``errors``, ``cli``

@@ -21,6 +21,7 @@ from .authorizations import Authorizations, open_authorizations
 from .checkpoints import Checkpoints, noted
 from .errors import ConsentError, SettingsError
 from .ledger import Ledger
+from .mailroom import links, opens
 from .officer import app as _subject
 from .pages import Pages
 from .publishing import app as _notice
@@ -37,6 +38,8 @@ _authorizations = typer.Typer(help="Who may get customers' energy-usage data.", 
 _app.add_typer(_authorizations, name="authorizations")
 _app.add_typer(_subject, name="subject")
 _app.add_typer(_notice, name="notice")
+_app.command()(links)
+_app.command()(opens)
 
 SettingsFile = Annotated[Path, typer.Argument(help="The settings, a TOML file.", metavar="consent.toml")]
 

@@ -133,6 +133,10 @@ class Consent:
         """Path of a signed one-pixel image that counts a load."""
         return f"{self._base}/px/{self._tokens.pixel(campaign, recipient)}.gif"
 
+    def mail_choice(self, campaign: str = "", recipient: str = "") -> str:
+        """Path of the page where the recipient of an e-mail says what may be noted of them. Raises ValueError."""
+        return f"{self._base}/mail/{self._tokens.mail(campaign, recipient)}"
+
     def measure(self, name: str, params: Mapping[str, Value] | None = None) -> bool:
         """Report an event to Google Analytics from the server, if this visitor allows it; whether it was queued.
 

@@ -67,9 +67,16 @@ class Pseudonyms:
 
     def of(self, account: str) -> str:
         """32 hexadecimal characters for this account number; spaces around it do not count."""
-        # Whatever a host calls an account has a name here, also what is no text.
-        said = account.strip().encode("utf-8", "surrogatepass")
-        return hmac.new(self._key, b"account\0" + said, sha256).hexdigest()[:32]
+        return self._hashed(b"account\0", account)
+
+    def recipient(self, reference: str) -> str:
+        """The same for a sender's reference of somebody who gets its e-mails; never what stands for an account."""
+        return self._hashed(b"recipient\0", reference)
+
+    def _hashed(self, what: bytes, text: str) -> str:
+        # Whatever a host calls somebody has a name here, also what is no text.
+        said = text.strip().encode("utf-8", "surrogatepass")
+        return hmac.new(self._key, what + said, sha256).hexdigest()[:32]
 
     def linked(self, receipt: str) -> str:
         """The receipt under which an account holds what a browser chose under this one.

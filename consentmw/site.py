@@ -10,7 +10,6 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
-from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio.to_thread import run_sync
@@ -35,11 +34,13 @@ from .ledger import Ledger, new_receipt
 from .notices import Notices
 from .once import Once
 from .purposes import Catalogue
+from .recipients import Recipients
 from .recorder import Recorder
 from .recorder.spool import open_spool
 from .regions import DECLINED, Regions
 from .registry import Registry
 from .relay import open_relay
+from .revoked import Revoked
 from .ruling import Ruling
 from .settings import Settings
 from .signals import Listening
@@ -92,7 +93,7 @@ class Site:
             lambda: open_event_store(settings.store),
             capacity=settings.queue_capacity,
             interval=settings.flush_seconds,
-            spool=open_spool(settings, time),
+            spool=open_spool(settings),
             daily=lambda: self.ledger.expire(self.clock()),
         )
         self.relay = open_relay(
@@ -100,6 +101,8 @@ class Site:
         )
         self.ledger = Ledger(lambda: open_ledger_store(settings.store))
         self.registry = Registry(self.notices.version, self.ledger, lambda: self.clock())
+        self.recipients = Recipients.among(self.pseudonyms, self.ledger, valid_for=self.valid_for, clock=self.clock)
+        self.revoked = Revoked(settings.revoked_links)
         self.rules = lru_cache(maxsize=256)(lambda denied, aware=frozenset(): Rules(self.catalogue, denied, aware))
         self.signals = Signals(settings, self.catalogue, self.regions)
         self.gpp = GppPage(settings, self.catalogue)

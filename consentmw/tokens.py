@@ -23,7 +23,7 @@ from itsdangerous.encoding import base64_decode, base64_encode
 
 from .errors import BadToken, ExpiredToken, ForgedToken
 
-__all__ = ["MAX_TOKEN", "ClickToken", "PixelToken", "Tokens"]
+__all__ = ["MAX_TOKEN", "ClickToken", "MailToken", "PixelToken", "Tokens"]
 
 #: characters of the longest token we write or read; servers accept request lines of 8,000
 MAX_TOKEN: Final = 4096
@@ -68,6 +68,15 @@ class ClickToken:
     signed: int = field(default=0, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class MailToken:
+    """Which mail, and whose: what a link to the choices about e-mail says, and a link that only programs follow."""
+
+    campaign: str
+    #: the host application's reference for the person the mail went to; "" when it went to one of many
+    recipient: str
+
+
 class _Signer(TimestampSigner):
     def __init__(self, keys: Sequence[str], purpose: str, clock: Callable[[], float]) -> None:
         super().__init__(list(keys), salt=f"consentmw.{purpose}", digest_method=sha256, key_derivation="hmac")
@@ -86,6 +95,8 @@ class Tokens:
         # A salt for each purpose, so that a pixel's token can't be replayed as a redirect.
         self._pixel = _Signer(keys, "pixel", clock)
         self._click = _Signer(keys, "click", clock)
+        self._mail = _Signer(keys, "mail", clock)
+        self._trap = _Signer(keys, "trap", clock)
 
     def pixel(self, campaign: str = "", recipient: str = "") -> str:
         """A token for a pixel. Raises ValueError for a field that is too long or holds control characters."""
@@ -121,6 +132,22 @@ class Tokens:
         if not safe:
             raise BadToken("its target is not written as we write targets")
         return ClickToken(url, campaign, link, recipient, signed)
+
+    def mail(self, campaign: str = "", recipient: str = "") -> str:
+        """A token for the page where a recipient says what may be noted of them. Raises ValueError as :meth:`pixel`."""
+        return _sign(self._mail, _field("campaign", campaign), _field("recipient", recipient))
+
+    def read_mail(self, token: str) -> MailToken:
+        """Which mail that page was opened from; of any age, since nobody may lose their way out. Raises BadToken."""
+        return MailToken(*_read(self._mail, token, 2, None)[0])
+
+    def trap(self, campaign: str = "", recipient: str = "") -> str:
+        """A token for a link that no person sees, so that who follows it is a program. Raises ValueError."""
+        return _sign(self._trap, _field("campaign", campaign), _field("recipient", recipient))
+
+    def read_trap(self, token: str) -> MailToken:
+        """Which mail the hidden link stood in. Raises BadToken."""
+        return MailToken(*_read(self._trap, token, 2, None)[0])
 
 
 def _sign(signer: _Signer, *fields: str) -> str:

@@ -224,7 +224,7 @@ async def email(request: Request) -> Response:
         targets=targets,
         links=links,
         pixel=root + consent.pixel(campaign=campaign, recipient=recipient),
-        choices=root + consent.url("choices"),
+        choices=root + consent.mail_choice(campaign, recipient),
     )
 
 

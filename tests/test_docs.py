@@ -46,6 +46,8 @@ def test_the_reference_example_names_every_option_and_works() -> None:
         "csp",
         "px",
         "go",
+        "mail",
+        "leaving",
         "static",
     ],
 )

@@ -106,9 +106,8 @@ def whole(event: Event) -> SimpleNamespace:
 
 
 def row(tier: str, policy: Policy = POLICY, **changes: Any) -> SimpleNamespace:
-    """The completed row of one request; ``recipient`` is left out unless the tier is person."""
-    if tier != "person":
-        changes.setdefault("recipient", "")
+    """The completed row of one request that names no recipient: whose mail it is decides apart from the tier."""
+    changes.setdefault("recipient", "")
     _, event = minimise(facts(**changes), decision(tier), policy)
     assert event is not None
     return whole(event)
@@ -158,7 +157,7 @@ RAW = {
     "131": "visit",
     "en-US,en;q=0.8": "visit",
     "spring": "visit",
-    "customer:4711": "person",
+    "customer:4711": None,
     "top": "person",
 }
 
@@ -167,21 +166,46 @@ RAW = {
 @pytest.mark.parametrize("tier", ["count", "coarse", "visit", "person"])
 def test_no_piece_of_a_request_shows_below_its_tier(tier: str, piece: str, lowest: str | None) -> None:
     """Looks for the raw values themselves, so that a new field can't carry them unnoticed."""
-    recipient = "customer:4711" if tier == "person" else ""
-    count, event = minimise(facts(recipient=recipient, route="/usage/{id}"), decision(tier), POLICY)
+    count, event = minimise(facts(recipient="", route="/usage/{id}"), decision(tier), POLICY)
     shown = json.dumps([*count, *(vars(whole(event)).values() if event else [])])
     shown = shown.replace("desktop", "")
     assert (piece in shown) == (lowest is not None and TIERS.index(tier) >= TIERS.index(lowest))
 
 
-@pytest.mark.parametrize("tier", ["coarse", "visit"])
+@pytest.mark.parametrize("tier", list(TIERS))
 @pytest.mark.parametrize("kind", ["pixel", "click"])
-def test_a_recipient_is_only_recorded_with_consent_to_that(kind: str, tier: str) -> None:
-    """An open or click of a named person below the person tier leaves the campaign's counter only."""
-    count, event = minimise(facts(kind=kind, route=f"({kind})"), decision(tier), POLICY)
+@pytest.mark.parametrize("why", ["no choice", "choice", "expired", "error"])
+def test_a_recipient_is_only_recorded_with_their_own_consent(kind: str, tier: str, why: str) -> None:
+    """What a browser allowed says nothing about the person a mail went to: it may have been forwarded."""
+    count, event = minimise(facts(kind=kind, route=f"({kind})", why=why), decision(tier), POLICY)
     assert event is None
-    assert (count.campaign, count.tier) == ("spring", "count")
+    assert (count.campaign, count.tier, count.why) == ("spring", "count", why)
     assert "4711" not in str(count)
+
+
+@pytest.mark.parametrize("tier", list(TIERS))
+def test_a_recipients_row_holds_nothing_about_a_device(tier: str) -> None:
+    """Who allowed to note an opening allowed no address, no agent and no region; whatever the browser's tier is."""
+    _, event = minimise(facts(kind="click", receipt="m" * 22), decision(tier), POLICY)
+    assert event is not None
+    held = {name for name, value in vars(whole(event)).items() if value is not None}
+    about = {"route", "status", "bot", "campaign", "link", "recipient"}
+    assert held | {"id"} == ALWAYS | about
+    assert held | {"id"} <= ALWAYS | TIER_FIELDS["person"]
+    assert (event.recipient, event.context.receipt, event.context.tier) == ("customer:4711", "m" * 22, "person")
+    assert event.expires == int(AT) + POLICY.retention_days["person"] * 86_400
+
+
+def test_a_refusal_in_the_browser_counts_against_an_allowance_by_mail() -> None:
+    """Of two words of one person about the same thing, the one for their privacy counts."""
+    refused = decision("visit", purposes={"email_measurement": Verdict(False, "choice")})
+    count, event = minimise(facts(kind="click", receipt="m" * 22), refused, POLICY)
+    assert (event, count.tier, count.why) == (None, "count", "choice")
+
+
+def test_what_is_known_better_than_the_headers_goes_before_them() -> None:
+    count, _ = minimise(facts(recipient="", verdict="scanner: burst"), decision("coarse"), POLICY)
+    assert count.bot == "scanner: burst"
 
 
 def test_a_mail_without_recipient_makes_a_row_without_campaign_details() -> None:
@@ -384,7 +408,7 @@ def test_an_agent_becomes_families_and_a_class(raw: str, browser: str, system: s
 
 
 def test_the_raw_agent_is_gone_once_it_was_read() -> None:
-    _, event = minimise(facts(), decision("person"), POLICY)
+    _, event = minimise(facts(recipient=""), decision("person"), POLICY)
     assert event is not None
     assert event.context.raw == CHROME
     assert "KHTML" not in repr(event)

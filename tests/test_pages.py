@@ -516,13 +516,13 @@ async def test_a_pixel_is_43_bytes_that_no_cache_keeps_and_counts_once() -> None
     assert site.recorder.store.events() == [], "who opened it is asked for first"
 
 
-async def test_who_followed_a_link_is_recorded_only_for_those_who_allowed_it() -> None:
+async def test_a_browser_that_allows_everything_does_not_name_the_recipient_of_a_mail() -> None:
+    """Only the recipient's own word counts (tests/test_mail.py): the mail may have been forwarded."""
     site, _, link, who = await minted("analytics", "email_measurement")
     sent = await run(site, http_scope(link, headers=who))
     assert (status(sent), header(sent, "location")) == (302, "https://partner.example/a?b=c")
     assert site.recorder.flush(5)
-    (row,) = (row for row in site.recorder.store.events() if row["kind"] == "click")
-    assert (row["recipient"], row["campaign"], row["link"]) == ("r1", "spring", "top")
+    assert [row for row in site.recorder.store.events() if row["kind"] == "click"] == []
 
 
 async def test_a_link_leads_on_with_every_store_down(monkeypatch: pytest.MonkeyPatch) -> None:

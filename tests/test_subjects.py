@@ -198,7 +198,7 @@ async def test_a_visitor_takes_everything_home(site: ConsentMiddleware) -> None:
     assert len(stored) == 4
     assert all(tuple(row) == EVENT_FIELDS for row in data["events"])
     table = list(csv.DictReader(StringIO(found["events.csv"].decode("utf-8-sig"))))
-    assert sorted(row["id"] for row in table) == sorted(row["id"] for row in stored)
+    assert sorted(int(row["id"]) for row in table) == sorted(row["id"] for row in stored)
     assert {row["route"] for row in table} == {"/outages/{x}", "/bills"}
     assert "Google LLC" in {one["provider"] for one in data["recipients"]}
     assert data["notices"][0]["id"] == site.site.notices.id

@@ -80,6 +80,11 @@ class Facts:
     link: str = ""
     #: the subject reference in an e-mail token; "" when the token names nobody
     recipient: str = ""
+    #: of the recipient's own choice that allows to note what they do with a mail; "" when there is none, and why not
+    receipt: str = ""
+    why: str = "no choice"
+    #: what is known better about a program than the visitor's headers tell; see mail.py
+    verdict: str = ""
 
 
 class Count(NamedTuple):
@@ -168,22 +173,22 @@ class Policy:
 def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, Event | None]:
     """The one place that decides what is recorded: a counter, and a row when the tier allows one.
 
-    A pixel or click-through that names a recipient is an observation of a person: without the person
-    tier only the campaign's counter remains. An unknown tier counts as the lowest.
+    A pixel or click-through that names a recipient is an observation of a person, and only what that person
+    chose about it counts: a mail is forwarded, and browsers are shared. An unknown tier counts as the lowest.
     """
     hour = int(facts.at) // _HOUR * _HOUR
     tier = decision.tier
     visitor = facts.visitor
-    if tier not in _ROWS or (facts.recipient and tier != "person"):
-        why = decision.why("email_measurement" if facts.recipient else "analytics")
-        return _count(facts, hour, visitor.bot, "count", why), None
-    bot = visitor.bot
-    coarse = tier == "coarse"
-    ip = policy.ip
+    bot = facts.verdict or visitor.bot
+    if facts.recipient:
+        return _of_recipient(facts, decision, policy, hour, bot)
+    if tier not in _ROWS:
+        return _count(facts, hour, bot, "count", decision.why("analytics")), None
+    coarse, ip = tier == "coarse", policy.ip
     context = _context(
         tier,
         # A choice in force need not be about measurement, and a receipt would tie such rows together.
-        decision.receipt if tier != "coarse" else "",
+        "" if coarse else decision.receipt,
         decision.notice,
         bot,
         facts.language,
@@ -216,6 +221,30 @@ def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, E
             *named,
         )
     return _count(facts, hour, bot, tier, ""), event
+
+
+def _of_recipient(facts: Facts, decision: Decision, policy: Policy, hour: int, bot: str) -> tuple[Count, Event | None]:
+    """What is recorded of a mail that names its recipient: who, which mail and link, when; nothing about a device.
+
+    The device was not asked about, and a row that held it would tie a person to what a browser refused.
+    """
+    if not facts.receipt:
+        return _count(facts, hour, bot, "count", facts.why), None
+    if decision.why("email_measurement") == "choice" and not decision.allows("email_measurement"):
+        # Allowed by mail and refused in this browser: the refusal counts.
+        return _count(facts, hour, bot, "count", "choice"), None
+    event = Event(
+        facts.at,
+        facts.kind,
+        int(facts.at) + policy.retention_days["person"] * _DAY,
+        Context("person", facts.receipt, decision.notice, bot),
+        facts.route,
+        facts.status,
+        campaign=facts.campaign,
+        link=facts.link,
+        recipient=facts.recipient,
+    )
+    return _count(facts, hour, bot, "person", ""), event
 
 
 def _count(facts: Facts, hour: int, bot: str, tier: str, why: str) -> Count:

@@ -26,7 +26,9 @@ from .exchange import Exchange
 from .files import Files
 from .history import History
 from .holding import Holding
+from .leaving import Leaving
 from .linked import Linked
+from .mailing import Mailing
 from .measuring import Measuring
 from .metrics import Metrics
 from .render import Renderer
@@ -58,7 +60,8 @@ class Pages:
         renderer = Renderer(site, templating)
         documents = Documents(site, templating, renderer)
         choosing = Choosing(site, documents)
-        measuring = Measuring(site, documents)
+        leaving = Leaving(site, documents, templating)
+        measuring = Measuring(site, documents, leaving)
         showing = Showing(site, documents)
         subjects = Subjects(site)
         takeout = Takeout(site, subjects, templating)
@@ -78,6 +81,8 @@ class Pages:
             "held": Holding(site, documents, showing.missing).held,
             "form": Unsent(site, documents).answer,
             "go": measuring.click_through,
+            "leaving": _read_only(leaving.page),
+            "mail": Mailing(site, documents, templating).page,
             "px": measuring.pixel,
             "static": _read_only(files.static),
             "metrics": _read_only(Metrics(site).show),
@@ -104,7 +109,7 @@ class Pages:
         if path.startswith(self._below):
             name, _, rest = path[len(self._below) :].partition("/")
             page = self._pages.get(name, self._missing)
-            takes_rest = name in ("form", "go", "held", "px", "static", "take")
+            takes_rest = name in ("form", "go", "held", "leaving", "mail", "px", "static", "take")
             return (page if bool(rest) == takes_rest or name == "history" else self._missing), rest
         if path == self._prefix:
             return self._pages[""], ""

@@ -18,7 +18,7 @@ from ..consent import Consent
 from ..linking import Link
 from ..visitor import Visitor
 
-__all__ = ["MAX_FORM", "Exchange", "FormError", "return_to"]
+__all__ = ["MAX_FORM", "Exchange", "FormError", "fields_of", "return_to"]
 
 #: the largest form we read, in bytes; ours are under 1 kB, unless the page's address is long
 MAX_FORM: Final = 16_384
@@ -154,11 +154,15 @@ class Exchange:
         if self.from_elsewhere():
             # A page of another site must not be able to choose for a visitor.
             raise FormError(403, "This form was sent from another website, so nothing was changed.")
-        body = await self.body(MAX_FORM)
-        try:
-            return parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=64)
-        except ValueError:
-            raise FormError(400, "The form could not be read.") from None
+        return fields_of(await self.body(MAX_FORM))
+
+
+def fields_of(body: bytes) -> list[tuple[str, str]]:
+    """The fields of an urlencoded form. Raises FormError when it is none."""
+    try:
+        return parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=64)
+    except ValueError:
+        raise FormError(400, "The form could not be read.") from None
 
 
 def return_to(path: str, otherwise: str) -> str:

@@ -14,6 +14,7 @@ import fcntl
 import logging
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -41,7 +42,7 @@ _LONGEST: Final = 64 * 1024 * 1024
 class Spool:
     """Batches in a folder. Threads may share one object, processes one folder; a fork begins a segment of its own."""
 
-    def __init__(self, folder: Path, *, limit: int, clock: Callable[[], float]) -> None:
+    def __init__(self, folder: Path, *, limit: int, clock: Callable[[], float] = time.time) -> None:
         """``limit``: bytes that the folder may hold, of all processes together; ``clock``: seconds since 1970."""
         self._folder = folder
         self._limit = limit
@@ -147,13 +148,13 @@ class Spool:
             return []
 
 
-def open_spool(settings: Settings, clock: Callable[[], float]) -> Spool | None:
+def open_spool(settings: Settings) -> Spool | None:
     """The spool that settings name, or None for a site whose rows are gone with its process anyway."""
     sqlite = settings.store.removeprefix("sqlite:///")
     if not settings.spool_megabytes or settings.store == "memory:":
         return None
     beside = Path(f"{sqlite}.spool") if sqlite != settings.store else Path("consentmw.spool")
-    return Spool(settings.spool or beside, limit=settings.spool_megabytes * 1024 * 1024, clock=clock)
+    return Spool(settings.spool or beside, limit=settings.spool_megabytes * 1024 * 1024)
 
 
 def _write(descriptor: int, content: bytes) -> None:

@@ -47,6 +47,11 @@ class RecordingOptions(BaseModel):
     # -- links in e-mails ----------------------------------------------------------------------
     #: days that click-through links and pixels are honoured after signing; 0 for ever, since old mails are opened
     token_days: int = Field(default=0, ge=0, le=3650)
+    #: file with campaigns and tokens whose links and pixels are no longer honoured, one a line; read again when it
+    #: changes; None revokes nothing
+    revoked_links: Path | None = None
+    #: whether a click-through to another site first shows a page that names it: never, or for all other sites
+    leaving: Literal["never", "other sites"] = "never"
 
     # -- requests of people --------------------------------------------------------------------
     #: whether a customer who is signed in may download and erase the account's data, too, on the page "Your data";
