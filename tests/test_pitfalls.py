@@ -26,6 +26,7 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from consentmw import ConsentMiddleware
+from consentmw.events import Count, Event
 from consentmw.gate.html import HtmlGate
 
 from .asgi import App, body, header, html, http_scope, request, response, run, status, values, websocket_scope
@@ -338,11 +339,11 @@ async def test_27_the_row_is_taken_at_the_last_byte_not_after_background_tasks()
     site = mounted(Starlette(routes=[Route("/", endpoint)]))
     put = site.recorder.put
 
-    def note(*row: Any) -> bool:
+    def note(count: Count, event: Event | None = None) -> bool:
         # A banner is counted when it goes out, with the first bytes.
-        if row[0].kind == "page":
+        if count.kind == "page":
             order.append("recorded")
-        return put(*row)
+        return put(count, event)
 
     site.recorder.put = note  # type: ignore[method-assign]
     await run(site, http_scope())
