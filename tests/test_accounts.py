@@ -257,7 +257,7 @@ async def test_a_look_comes_once_in_its_time_and_only_for_pages(site: Site, monk
     site.clock.on(minutes=6)
     await browser.open("/image", accept="image/png")
     await browser.open(method="POST")
-    for path in (f"/privacy/px/{site.guarded.site.tokens.pixel('c', 'r')}.gif", "/privacy/static/privacy.css"):
+    for path in (f"/privacy/px/{site.guarded.site.tokens.pixel('c')}.gif", "/privacy/static/privacy.css"):
         await browser.open(path)
     await browser.open(also=(("sec-purpose", "prefetch"),))
     assert asked == []
