@@ -13,6 +13,7 @@ from .decision import Decision
 
 if TYPE_CHECKING:
     from .gate.html import Withheld
+    from .goals import Goals
     from .relay import Relay, Value
     from .tokens import Tokens
     from .visitor import Visitor
@@ -41,16 +42,38 @@ class Noted(list["Withheld"]):
 class Consent:
     """The decision for this request, for templates and handlers of the host application."""
 
-    __slots__ = ("_base", "_relay", "_tokens", "_visitor", "decision", "dropped_cookies", "withheld")
+    __slots__ = (
+        "_base",
+        "_goals",
+        "_relay",
+        "_tokens",
+        "_visitor",
+        "decision",
+        "dropped_cookies",
+        "session",
+        "withheld",
+    )
 
-    def __init__(self, decision: Decision, base: str, tokens: Tokens, relay: Relay, visitor: Visitor) -> None:
+    def __init__(
+        self,
+        decision: Decision,
+        base: str,
+        tokens: Tokens,
+        relay: Relay,
+        visitor: Visitor,
+        goals: Goals,
+        session: str = "",
+    ) -> None:
         #: everything that was decided, with reasons
         self.decision = decision
         #: the elements that were made inert in this response; filled while the page streams out
         self.withheld = Noted()
         #: names of the application's cookies that were not set, for want of consent
         self.dropped_cookies: list[str] = []
+        #: random id of the visit, "" unless the visitor chose to be measured
+        self.session = session
         self._base = base
+        self._goals = goals
         self._tokens = tokens
         self._relay = relay
         self._visitor = visitor
@@ -112,3 +135,11 @@ class Consent:
         does not take.
         """
         return self._relay.measure(self._visitor, self.decision, name, params or {})
+
+    def goal(self, name: str, value: float | None = None) -> None:
+        """Count a goal of the site as reached; with a row of the visit where this visitor allows one.
+
+        ``value``: an amount, such as the sum that was paid. Raises ValueError for a name that the settings don't list,
+        also for a visitor without consent.
+        """
+        self._goals.reach(self._visitor, self.decision, self.session, name, value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from time import time
 from typing import Any, TypeAlias, overload
 
@@ -16,12 +17,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .consent import Consent
 from .decision import Decision
-from .events import Facts, minimise, template
+from .events import Facts, minimise
+from .events.reading import queried, terms
 from .gate.headers import restore_etag
 from .gate.response import GatedResponse, Inserts
 from .once import place
 from .pages import Exchange, Pages
 from .recorder import Recorder
+from .sessions import TIERS
 from .settings import Settings
 from .site import Ruling, Site
 from .visitor import Visitor
@@ -73,7 +76,10 @@ class ConsentMiddleware:
         ruling = self.site.ruling(visitor)
         if self.site.once_mark in visitor.cookies:
             ruling = self._once(scope, visitor, ruling)
-        consent = Consent(ruling.decision, self.pages.base(scope), self.site.tokens, self.site.relay, visitor)
+        site = self.site
+        session = site.session(visitor, ruling, scope.get("query_string", b""))
+        name = "" if session is None else session.id
+        consent = Consent(ruling.decision, self.pages.base(scope), site.tokens, site.relay, visitor, site.goals, name)
         # A copy: what we publish must not leak to whoever made the scope, nor routing back through it.
         # The headers as a list: a server may give a generator, and reading it has used it up.
         scope = {**scope, "headers": ruling.seen(visitor), "consent": consent}
@@ -81,8 +87,10 @@ class ConsentMiddleware:
             await self.app(scope, receive, send)
         elif (found := self.pages.find(scope)) is not None:
             page, rest = found
-            await page(Exchange(scope, receive, send, visitor, consent, rest))
+            await page(Exchange(scope, receive, send, visitor, consent, rest, session))
         else:
+            if session is not None and session is not ruling.session:
+                ruling = replace(ruling, extra=(*ruling.extra, site.session_cookie(visitor, session)))
             await self._gated(scope, receive, send, visitor, consent, ruling)
 
     async def _gated(
@@ -98,7 +106,7 @@ class ConsentMiddleware:
             visitor=visitor,
             granted=ruling.granted,
             own=lambda host: self.site.unknown.own(host, visitor.host),
-            inserts=lambda: self._inserts(scope, decision),
+            inserts=lambda: self._inserts(scope, decision, response.status),
             extra=ruling.extra,
             head=scope["method"] == "HEAD",
             revalidates=visitor.revalidates and restore_etag(scope, decision.state),
@@ -112,7 +120,7 @@ class ConsentMiddleware:
             if response.finished and not recorded:
                 # At the last body message: after ``await self.app`` the background tasks have run, too.
                 recorded = True
-                self._record(scope, visitor, decision, response, started)
+                self._record(scope, visitor, consent, response, started)
 
         try:
             await self.app(scope, receive, forward)
@@ -121,7 +129,7 @@ class ConsentMiddleware:
             raise
         finally:
             if not recorded and response.status:
-                self._record(scope, visitor, decision, response, started)
+                self._record(scope, visitor, consent, response, started)
 
     def _once(self, scope: Scope, visitor: Visitor, ruling: Ruling) -> Ruling:
         """What follows where the visitor may have asked for a service once, on this very page."""
@@ -131,46 +139,61 @@ class ConsentMiddleware:
         page = place(scope["path"], scope.get("query_string", b""))
         return self.site.once(visitor, ruling, page)
 
-    def _inserts(self, scope: Scope, decision: Decision) -> Inserts:
+    def _inserts(self, scope: Scope, decision: Decision, status: int) -> Inserts:
         try:
-            return self.pages.inserts(scope, decision)
+            return self.pages.inserts(scope, decision, status)
         except Exception:
             logger.exception("the banner could not be rendered; the page goes out gated, without it")
             return Inserts()
 
     def _record(
-        self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse, started: float
+        self, scope: Scope, visitor: Visitor, consent: Consent, response: GatedResponse, started: float
     ) -> None:
+        decision = consent.decision
         if self.site.relay.pages:
             self._report(scope, visitor, decision, response)
         mode = self.settings.record
         if mode == "none" or (mode == "pages" and not response.html):
             return
         try:
+            route, made = self.site.routes.of(scope, response.status)
             facts = Facts(
                 kind="page" if response.html else "request",
                 at=started,
                 method=scope["method"],
-                route=_route(scope, response.status),
+                route=route,
                 status=response.status,
                 duration_ms=int((time() - started) * 1000),
                 visitor=visitor,
                 query=scope.get("query_string", b""),
                 language=decision.language,
+                session=consent.session,
             )
             count, event = minimise(facts, decision, self.site.policy)
+            count = self.site.routes.counted(count, made)
             self.recorder.put(count, event)
+            if self.settings.search_keys and response.html:
+                self._search(facts, decision, count.route)
             if response.watch is not None and response.watch.seen:
                 for met in self.site.met.counters(count, response.watch.seen):
                     self.recorder.put(met)
         except Exception:
             logger.exception("a page view could not be recorded")
 
+    def _search(self, facts: Facts, decision: Decision, route: str) -> None:
+        """Record what somebody looked for on the site, where they chose to be measured."""
+        if decision.tier not in TIERS or facts.method != "GET" or facts.status != 200:
+            return
+        words = next((terms(text) for _, text in queried(facts.query, self.settings.search_keys)), "")
+        if words:
+            count, event = minimise(replace(facts, kind="search", target=words), decision, self.site.policy)
+            self.recorder.put(count._replace(route=route), event)
+
     def _report(self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse) -> None:
         """Tell Google of a page that was seen, where the visitor allows it."""
         if response.html and response.status == 200 and scope["method"] == "GET":
             try:
-                self.site.relay.page_view(visitor, decision, _route(scope, response.status))
+                self.site.relay.page_view(visitor, decision, self.site.routes.of(scope, response.status)[0])
             except Exception:
                 logger.exception("a page view could not be relayed")
 
@@ -181,17 +204,3 @@ class ConsentMiddleware:
             await send(message)
 
         return forward
-
-
-def _route(scope: Scope, status: int) -> str:
-    """The route template: what the framework matched, else a template made from the path."""
-    route = getattr(scope.get("route"), "path", None)
-    if isinstance(route, str) and route:
-        return route
-    if status == 404:
-        # A path nobody serves was written by whoever asked; it is no page of ours to list.
-        return "(not found)"
-    path = scope["path"]
-    for name, value in (scope.get("path_params") or {}).items():
-        path = path.replace(f"/{value}", f"/{{{name}}}")
-    return template(path)

@@ -26,6 +26,7 @@ from .gate.html import Rules
 from .gate.signals import Signals
 from .gate.storage import Storage
 from .gate.unknown import Unknown
+from .goals import Goals
 from .i18n import lookup
 from .lawful import refuse_unlawful
 from .ledger import Ledger
@@ -35,6 +36,8 @@ from .purposes import Catalogue
 from .recorder import Recorder
 from .regions import DECLINED, Regions
 from .relay import open_relay
+from .routes import Routes
+from .sessions import LASTS, TIERS, Session, campaign, follow, newest
 from .settings import Settings
 from .stores import open_event_store, open_ledger_store
 from .tokens import Tokens
@@ -67,6 +70,8 @@ class Ruling:
     hidden: tuple[str, ...] = ()
     #: the kinds of purpose that were granted
     granted: frozenset[str] = frozenset()
+    #: the visit that the visitor's cookie names, where they may be followed
+    session: Session | None = None
 
     def seen(self, visitor: Visitor) -> list[tuple[bytes, bytes]]:
         """The request's headers as the application gets them."""
@@ -92,6 +97,10 @@ class Site:
         self.choices = CookieCodec(Choice, "choice", keys)
         self.locales = CookieCodec(Locale, "locale", keys)
         self.onces = CookieCodec(Once, "once", keys)
+        self.visits = CookieCodec(Session, "visit", keys)
+        #: whether visits are followed, of those who chose it
+        self.follows = settings.clickstream and settings.record != "none"
+        self.routes = Routes(settings.routes, keys)
         self.valid_for = timedelta(days=settings.valid_days)
         self.policy = Policy(settings.ip, settings.query_keys, settings.retention_days)
         self.recorder = Recorder(
@@ -99,6 +108,7 @@ class Site:
             capacity=settings.queue_capacity,
             interval=settings.flush_seconds,
         )
+        self.goals = Goals(settings.goals, self.policy, self.recorder.put)
         self.relay = open_relay(
             settings,
             self.catalogue,
@@ -112,11 +122,12 @@ class Site:
         self.hosts = HostPolicy(self.catalogue, settings.policy, settings.own_hosts)
         self.unknown = Unknown(self.catalogue, settings.unknown, settings.own_hosts)
         self.met = Met()
-        plain = (settings.cookie_name, f"{settings.cookie_name}-locale", f"{settings.cookie_name}-once")
+        plain = tuple(settings.cookie_name + end for end in ("", "-locale", "-once", "-visit"))
         #: by "is it https": __Host- makes a browser refuse a cookie that another host or http tries to set
-        self._names = {False: plain, True: (f"__Host-{plain[0]}", f"__Host-{plain[1]}", f"__Host-{plain[2]}")}
+        self._names = {False: plain, True: tuple(f"__Host-{name}" for name in plain)}
         #: without this in its cookies, a request asks for nothing that runs once
         self.once_mark = f"{plain[2]}=".encode("ascii")
+        self._visit_mark = f"{plain[3]}=".encode("ascii")
         self._known: dict[tuple[object, ...], Ruling] = {}
         self._check_cookie_fits()
 
@@ -131,8 +142,8 @@ class Site:
             ) from error
 
     # -- cookies -------------------------------------------------------------------------------
-    def cookie_names(self, visitor: Visitor) -> tuple[str, str, str]:
-        """Names of the cookies for the choice, the locale and what runs once, as this visitor's scheme has them."""
+    def cookie_names(self, visitor: Visitor) -> tuple[str, ...]:
+        """Names of the cookies for choice, locale, what runs once and the visit, as this visitor's scheme has them."""
         return self._names[self.secure(visitor)]
 
     def secure(self, visitor: Visitor) -> bool:
@@ -159,6 +170,35 @@ class Site:
             if (locale := self.locales.read(raw)) is not None:
                 return locale
         return Locale()
+
+    # -- the visit -----------------------------------------------------------------------------
+    def session(self, visitor: Visitor, ruling: Ruling, query: bytes = b"") -> Session | None:
+        """The visit that this request is part of, or None: its visitor did not choose to be measured.
+
+        Where it is another object than ``ruling.session``, its cookie has to be set. Never raises.
+        """
+        if not self.follows or ruling.decision.tier not in TIERS or visitor.sec_purpose:
+            # A page that a browser fetches ahead may never be seen.
+            return None
+        try:
+            mark = campaign(query, "advertising" in ruling.granted) if query else ""
+            return follow(ruling.session, int(self.clock().timestamp()), ruling.decision.receipt, mark)
+        except Exception:
+            logger.exception("a visit could not be followed")
+            return None
+
+    def session_cookie(self, visitor: Visitor, session: Session) -> tuple[bytes, bytes]:
+        """The header that lets a visit go on."""
+        return self.cookie(visitor, self.cookie_names(visitor)[3], self.visits.write(session), LASTS)
+
+    def _session(self, visitor: Visitor, decision: Decision) -> tuple[Session | None, tuple[tuple[bytes, bytes], ...]]:
+        """The visit that the cookie names; and the header that removes it where nobody may be followed (any more)."""
+        if self._visit_mark not in visitor.cookies:
+            return None, ()
+        name = self.cookie_names(visitor)[3]
+        if not self.follows or decision.tier not in TIERS:
+            return None, (self.cookie(visitor, name, "", timedelta()),)
+        return newest(self.visits.read(raw) for raw in visitor.cookie(name)), ()
 
     # -- the decision --------------------------------------------------------------------------
     def ruling(self, visitor: Visitor) -> Ruling:
@@ -212,15 +252,17 @@ class Site:
         left = self._left(visitor, decision)
         secure = visitor.scheme == "https"
         hosts = self.hosts.headers(decision.denied - decision.cookieless, secure)
-        extra = (*expiries(left, visitor.host, secure=secure), *hosts)
+        session, ended = self._session(visitor, decision)
+        extra = (*expiries(left, visitor.host, secure=secure), *ended, *hosts)
         extra += _reasons(decision) if self.settings.debug else ()
         granted = granted_kinds(self.catalogue, decision)
-        return Ruling(decision, self.rules(decision.denied, decision.cookieless), extra, left, granted)
+        return Ruling(decision, self.rules(decision.denied, decision.cookieless), extra, left, granted, session)
 
     def expiries(self, visitor: Visitor, decision: Decision) -> tuple[tuple[bytes, bytes], ...]:
-        """Set-Cookie lines that remove what the browser still holds of services that may not run."""
+        """Set-Cookie lines that remove what the browser still holds of services that may not run, and of a visit."""
         left = self._left(visitor, decision)
-        return tuple(expiries(left, visitor.host, secure=visitor.scheme == "https"))
+        ended = self._session(visitor, decision)[1]
+        return (*expiries(left, visitor.host, secure=visitor.scheme == "https"), *ended)
 
     def _left(self, visitor: Visitor, decision: Decision) -> tuple[str, ...]:
         if not decision.denied or not visitor.cookies:

@@ -32,7 +32,7 @@ def test_the_reference_example_names_every_option_and_works() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["choices", "locale", "opt-out", "receipt", "take", "state", "held", "csp", "px", "go", "static"]
+    "page", ["choices", "locale", "opt-out", "receipt", "take", "state", "held", "csp", "px", "go", "events", "static"]
 )
 def test_every_page_is_documented(page: str) -> None:
     assert f"/privacy/{page}" in text("pages.md")

@@ -30,7 +30,7 @@ ORDER = (
     ("gpp",),
     ("gate",),
     ("events",),
-    ("tokens",),
+    ("tokens", "routes", "sessions", "goals"),
     ("stores",),
     ("recorder",),
     ("relay",),

@@ -16,6 +16,7 @@ from ..decision import Decision
 from ..gate.response import Inserts
 from ..site import Site
 from .choosing import Choosing
+from .collecting import Collecting
 from .documents import Documents
 from .exchange import Exchange
 from .files import Files
@@ -66,6 +67,8 @@ class Pages:
         self._missing = showing.missing
         if site.settings.policy != "off":
             self._pages["csp"] = Reports(site).take
+        if site.follows:
+            self._pages["events"] = Collecting(site).take
 
     def base(self, scope: Scope) -> str:
         """The address of our pages for this request: its root_path and the prefix."""
@@ -89,9 +92,9 @@ class Pages:
             return self._pages[""], ""
         return (self._gpc, "") if path == _GPC else None
 
-    def inserts(self, scope: Scope, decision: Decision) -> Inserts:
+    def inserts(self, scope: Scope, decision: Decision, status: int) -> Inserts:
         """What goes into a document of the application for this visitor."""
-        return self._renderer.inserts(self.base(scope), decision, scope)
+        return self._renderer.inserts(self.base(scope), decision, scope, status)
 
 
 def _read_only(page: Page) -> Page:

@@ -102,6 +102,7 @@ class Documents:
             cookie=settings.cookie_name if settings.debug else f"__Host-{settings.cookie_name}",
             valid_days=settings.valid_days,
             advanced=settings.google_mode == "advanced",
+            follows=self._site.follows,
             retention=max(settings.retention_days.values()),
             ip=translate(_IP_WORDS[settings.ip]),
             purposes=purposes,
