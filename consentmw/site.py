@@ -122,14 +122,17 @@ class Site:
         self.hosts = HostPolicy(self.catalogue, settings.policy, settings.own_hosts)
         self.unknown = Unknown(self.catalogue, settings.unknown, settings.own_hosts)
         self.met = Met()
-        plain = tuple(settings.cookie_name + end for end in ("", "-locale", "-once", "-visit"))
+        self._name_cookies()
+        self._known: dict[tuple[object, ...], Ruling] = {}
+        self._check_cookie_fits()
+
+    def _name_cookies(self) -> None:
+        plain = tuple(self.settings.cookie_name + end for end in ("", "-locale", "-once", "-visit"))
         #: by "is it https": __Host- makes a browser refuse a cookie that another host or http tries to set
         self._names = {False: plain, True: tuple(f"__Host-{name}" for name in plain)}
         #: without this in its cookies, a request asks for nothing that runs once
         self.once_mark = f"{plain[2]}=".encode("ascii")
         self._visit_mark = f"{plain[3]}=".encode("ascii")
-        self._known: dict[tuple[object, ...], Ruling] = {}
-        self._check_cookie_fits()
 
     def _check_cookie_fits(self) -> None:
         optional = frozenset(p.key for p in self.catalogue.purposes.values() if p.optional)

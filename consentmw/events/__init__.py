@@ -216,27 +216,13 @@ def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, E
     if coarse:
         event = Event(float(hour), facts.kind, expires, context, facts.route, facts.status, host)
     else:
-        query = kept_query(facts.query, policy.query_keys)
         person = tier == "person"
         event = Event(
-            facts.at,
-            facts.kind,
-            expires,
-            context,
-            facts.route,
-            facts.status,
-            host,
-            page,
-            query,
-            int(facts.duration_ms),
-            facts.method[:10],
-            facts.campaign if person else None,
-            facts.link if person else None,
-            facts.recipient if person else None,
-            facts.target,
-            facts.value,
-            facts.told,
-        )
+            facts.at, facts.kind, expires, context, facts.route, facts.status, host, page,
+            kept_query(facts.query, policy.query_keys), int(facts.duration_ms), facts.method[:10],
+            facts.campaign if person else None, facts.link if person else None, facts.recipient if person else None,
+            facts.target, facts.value, facts.told,
+        )  # fmt: skip
     return _count(facts, hour, bot, tier, ""), event
 
 
