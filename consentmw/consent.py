@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .gate.html import Withheld
     from .goals import Goals
     from .relay import Relay, Value
+    from .sessions import Visiting
     from .tokens import Tokens
     from .visitor import Visitor
 
@@ -47,10 +48,10 @@ class Consent:
         "_goals",
         "_relay",
         "_tokens",
+        "_visit",
         "_visitor",
         "decision",
         "dropped_cookies",
-        "session",
         "withheld",
     )
 
@@ -62,7 +63,7 @@ class Consent:
         relay: Relay,
         visitor: Visitor,
         goals: Goals,
-        session: str = "",
+        visit: Visiting | None = None,
     ) -> None:
         #: everything that was decided, with reasons
         self.decision = decision
@@ -70,10 +71,9 @@ class Consent:
         self.withheld = Noted()
         #: names of the application's cookies that were not set, for want of consent
         self.dropped_cookies: list[str] = []
-        #: random id of the visit, "" unless the visitor chose to be measured
-        self.session = session
         self._base = base
         self._goals = goals
+        self._visit = visit
         self._tokens = tokens
         self._relay = relay
         self._visitor = visitor
@@ -115,6 +115,12 @@ class Consent:
     def receipt(self) -> str:
         """Receipt of the choice in force, or ""."""
         return self.decision.receipt
+
+    @property
+    def session(self) -> str:
+        """Random id of the visit, which begins if there was none; "" unless the visitor chose to be measured."""
+        session = None if self._visit is None else self._visit.session
+        return "" if session is None else session.id
 
     def url(self, page: str = "") -> str:
         """Path of one of our pages under this request's root_path: "" is the notice, then "choices", "locale" ..."""

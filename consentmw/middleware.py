@@ -24,7 +24,7 @@ from .gate.response import GatedResponse, Inserts
 from .once import place
 from .pages import Exchange, Pages
 from .recorder import Recorder
-from .sessions import TIERS
+from .sessions import TIERS, Visiting
 from .settings import Settings
 from .site import Ruling, Site
 from .visitor import Visitor
@@ -77,9 +77,8 @@ class ConsentMiddleware:
         if self.site.once_mark in visitor.cookies:
             ruling = self._once(scope, visitor, ruling)
         site = self.site
-        session = site.session(visitor, ruling, scope.get("query_string", b""))
-        name = "" if session is None else session.id
-        consent = Consent(ruling.decision, self.pages.base(scope), site.tokens, site.relay, visitor, site.goals, name)
+        visit = site.visiting(visitor, ruling, scope.get("query_string", b""))
+        consent = Consent(ruling.decision, self.pages.base(scope), site.tokens, site.relay, visitor, site.goals, visit)
         # A copy: what we publish must not leak to whoever made the scope, nor routing back through it.
         # The headers as a list: a server may give a generator, and reading it has used it up.
         scope = {**scope, "headers": ruling.seen(visitor), "consent": consent}
@@ -87,14 +86,19 @@ class ConsentMiddleware:
             await self.app(scope, receive, send)
         elif (found := self.pages.find(scope)) is not None:
             page, rest = found
-            await page(Exchange(scope, receive, send, visitor, consent, rest, session))
+            await page(Exchange(scope, receive, send, visitor, consent, rest, visit))
         else:
-            if session is not None and session is not ruling.session:
-                ruling = replace(ruling, extra=(*ruling.extra, site.session_cookie(visitor, session)))
-            await self._gated(scope, receive, send, visitor, consent, ruling)
+            await self._gated(scope, receive, send, visitor, consent, ruling, visit)
 
     async def _gated(
-        self, scope: Scope, receive: Receive, send: Send, visitor: Visitor, consent: Consent, ruling: Ruling
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        visitor: Visitor,
+        consent: Consent,
+        ruling: Ruling,
+        visit: Visiting | None,
     ) -> None:
         started = time()
         decision = ruling.decision
@@ -107,7 +111,7 @@ class ConsentMiddleware:
             granted=ruling.granted,
             own=lambda host: self.site.unknown.own(host, visitor.host),
             inserts=lambda: self._inserts(scope, decision, response.status),
-            extra=ruling.extra,
+            extra=lambda: ruling.extra + self._visit(visitor, visit),
             head=scope["method"] == "HEAD",
             revalidates=visitor.revalidates and restore_etag(scope, decision.state),
             watch=self.site.unknown.watch(visitor.host),
@@ -120,7 +124,7 @@ class ConsentMiddleware:
             if response.finished and not recorded:
                 # At the last body message: after ``await self.app`` the background tasks have run, too.
                 recorded = True
-                self._record(scope, visitor, consent, response, started)
+                self._record(scope, visitor, decision, visit, response, started)
 
         try:
             await self.app(scope, receive, forward)
@@ -129,7 +133,14 @@ class ConsentMiddleware:
             raise
         finally:
             if not recorded and response.status:
-                self._record(scope, visitor, consent, response, started)
+                self._record(scope, visitor, decision, visit, response, started)
+
+    def _visit(self, visitor: Visitor, visit: Visiting | None) -> tuple[tuple[bytes, bytes], ...]:
+        """The header by which a page begins a visit or lets it go on, where it has to be sent."""
+        session = None if visit is None else visit.session
+        if visit is None or session is None or session is visit.before:
+            return ()
+        return (self.site.session_cookie(visitor, session),)
 
     def _once(self, scope: Scope, visitor: Visitor, ruling: Ruling) -> Ruling:
         """What follows where the visitor may have asked for a service once, on this very page."""
@@ -147,9 +158,14 @@ class ConsentMiddleware:
             return Inserts()
 
     def _record(
-        self, scope: Scope, visitor: Visitor, consent: Consent, response: GatedResponse, started: float
+        self,
+        scope: Scope,
+        visitor: Visitor,
+        decision: Decision,
+        visit: Visiting | None,
+        response: GatedResponse,
+        started: float,
     ) -> None:
-        decision = consent.decision
         if self.site.relay.pages:
             self._report(scope, visitor, decision, response)
         mode = self.settings.record
@@ -167,7 +183,7 @@ class ConsentMiddleware:
                 visitor=visitor,
                 query=scope.get("query_string", b""),
                 language=decision.language,
-                session=consent.session,
+                session="" if visit is None else visit.known,
             )
             count, event = minimise(facts, decision, self.site.policy)
             count = self.site.routes.counted(count, made)

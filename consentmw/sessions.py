@@ -17,7 +17,7 @@ from typing import Final
 
 from .events.reading import queried
 
-__all__ = ["LASTS", "TIERS", "Session", "campaign", "follow", "newest"]
+__all__ = ["LASTS", "TIERS", "Session", "Visiting", "campaign", "follow", "newest"]
 
 #: how long a visit lasts without a page; what analytics tools agree on
 LASTS: Final = timedelta(minutes=30)
@@ -71,6 +71,31 @@ class Session:
             and -_SKEW <= now - self.seen < LASTS.total_seconds()
             and now - self.began < _LONGEST
         )
+
+
+class Visiting:
+    """The visit that one request is part of. A new one begins only when somebody asks for it."""
+
+    __slots__ = ("_follow", "_session", "before")
+
+    def __init__(self, before: Session | None, follow: Callable[[], Session | None]) -> None:
+        """``before``: the visit that goes on, if there is one; ``follow`` gives the one of this request."""
+        self.before = before
+        self._follow = follow
+        self._session: Session | None = None
+
+    @property
+    def session(self) -> Session | None:
+        """The visit; where it is another object than ``before``, its cookie has to be set. None when that failed."""
+        if self._session is None:
+            self._session = self._follow()
+        return self._session
+
+    @property
+    def known(self) -> str:
+        """Id of the visit, if one goes on or somebody asked for it; else ""."""
+        session = self._session or self.before
+        return "" if session is None else session.id
 
 
 def newest(found: Iterable[Session | None]) -> Session | None:

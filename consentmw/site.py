@@ -37,7 +37,7 @@ from .recorder import Recorder
 from .regions import DECLINED, Regions
 from .relay import open_relay
 from .routes import Routes
-from .sessions import LASTS, TIERS, Session, campaign, follow, newest
+from .sessions import LASTS, TIERS, Session, Visiting, campaign, follow, newest
 from .settings import Settings
 from .stores import open_event_store, open_ledger_store
 from .tokens import Tokens
@@ -175,17 +175,20 @@ class Site:
         return Locale()
 
     # -- the visit -----------------------------------------------------------------------------
-    def session(self, visitor: Visitor, ruling: Ruling, query: bytes = b"") -> Session | None:
-        """The visit that this request is part of, or None: its visitor did not choose to be measured.
-
-        Where it is another object than ``ruling.session``, its cookie has to be set. Never raises.
-        """
+    def visiting(self, visitor: Visitor, ruling: Ruling, query: bytes = b"") -> Visiting | None:
+        """The visit that this request is part of, or None: its visitor did not choose to be measured."""
         if not self.follows or ruling.decision.tier not in TIERS or visitor.sec_purpose:
             # A page that a browser fetches ahead may never be seen.
             return None
+        before, receipt = ruling.session, ruling.decision.receipt
+        if before is not None and not before.lasts(int(self.clock().timestamp()), receipt):
+            before = None
+        return Visiting(before, lambda: self._followed(before, receipt, query, "advertising" in ruling.granted))
+
+    def _followed(self, before: Session | None, receipt: str, query: bytes, advertising: bool) -> Session | None:
         try:
-            mark = campaign(query, "advertising" in ruling.granted) if query else ""
-            return follow(ruling.session, int(self.clock().timestamp()), ruling.decision.receipt, mark)
+            mark = campaign(query, advertising) if query else ""
+            return follow(before, int(self.clock().timestamp()), receipt, mark)
         except Exception:
             logger.exception("a visit could not be followed")
             return None

@@ -167,6 +167,20 @@ async def test_other_answers_set_no_cookie() -> None:
     assert cookies(await Site("analytics", app=image).ask("/mark.png")) == {}
 
 
+async def test_only_pages_begin_a_visit() -> None:
+    """An answer that sets no cookie would begin one for each row that is recorded."""
+    data = App(*html(b"{}"))
+    data.messages[0]["headers"] = [(b"content-type", b"application/json")]
+    site = Site("analytics", app=data, record="all")
+    await site.ask("/api/readings")
+    assert [row["session"] for row in site.rows] == [""]
+    pages = Site("analytics")
+    await pages.ask("/")
+    site.jar = dict(pages.jar)
+    await site.ask("/api/readings")
+    assert site.rows[-1]["session"] == pages.session
+
+
 # -- visits --------------------------------------------------------------------------------------
 
 BEFORE = Session("a" * 16, NOW - 3_000, NOW - 600, "c" * 12, RECEIPT)

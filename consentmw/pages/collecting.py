@@ -88,16 +88,16 @@ class Collecting:
             await exchange.refuse_method("POST")
         elif exchange.from_elsewhere():
             await _answer(exchange, 403)
-        elif exchange.session is None:
+        elif exchange.visit is None or (session := exchange.visit.session) is None:
             # Not followed: not read, not counted, and told no more than anybody else.
             await _answer(exchange, 204)
         elif not _is_json(exchange):
             # A type that no form can have: another site's page can't send it unasked.
             await self._refuse(exchange, 415, "type")
         else:
-            await self._take(exchange, exchange.session)
+            await self._take(exchange, session, exchange.visit.before)
 
-    async def _take(self, exchange: Exchange, session: Session) -> None:
+    async def _take(self, exchange: Exchange, session: Session, before: Session | None) -> None:
         try:
             body = _parse(await exchange.body(MAX_BODY))
         except FormError as error:
@@ -111,7 +111,6 @@ class Collecting:
         if not self._is_new(mark):
             await self._refuse(exchange, 204, "again")
             return
-        before = self._site.ruling(exchange.visitor).session
         told, dropped = self._read(exchange, session, body, goes_on=before is not None and before.id == session.id)
         # Acting in a page begins a visit or lets it go on, as loading one does.
         acts = session is not before and any(one.kind != "leave" for one, _ in told)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from starlette.types import Receive, Scope, Send
 
 from ..consent import Consent
-from ..sessions import Session
+from ..sessions import Visiting
 from ..visitor import Visitor
 
 __all__ = ["MAX_FORM", "Exchange", "FormError", "return_to"]
@@ -57,7 +57,7 @@ class Exchange:
     #: what stands in the path behind the page's name: a token, a file
     rest: str
     #: the visit it is part of, where one may be followed
-    session: Session | None = None
+    visit: Visiting | None = None
 
     @property
     def method(self) -> str:
