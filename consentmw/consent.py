@@ -16,8 +16,10 @@ from .decision import Decision
 if TYPE_CHECKING:
     from .gate.gpp_page import GppPage
     from .gate.html import Withheld
+    from .goals import Goals
     from .linking import Link
     from .relay import Relay, Value
+    from .sessions import Visiting
     from .tokens import Tokens
     from .visitor import Visitor
 
@@ -47,7 +49,19 @@ class Noted(list["Withheld"]):
 class Consent:
     """The decision for this request, for templates and handlers of the host application."""
 
-    __slots__ = ("_base", "_gpp", "_link", "_relay", "_tokens", "_visitor", "decision", "dropped_cookies", "withheld")
+    __slots__ = (
+        "_base",
+        "_goals",
+        "_gpp",
+        "_link",
+        "_relay",
+        "_tokens",
+        "_visit",
+        "_visitor",
+        "decision",
+        "dropped_cookies",
+        "withheld",
+    )
 
     def __init__(
         self,
@@ -57,9 +71,11 @@ class Consent:
         relay: Relay,
         visitor: Visitor,
         gpp: GppPage,
+        goals: Goals,
         link: Link | None = None,
+        visit: Visiting | None = None,
     ) -> None:
-        """``link``: None where no answer could carry it, as in a websocket."""
+        """``link``: None where no answer could carry it, as in a websocket; ``visit``: None outside of one."""
         #: everything that was decided, with reasons
         self.decision = decision
         #: the elements that were made inert in this response; filled while the page streams out
@@ -67,6 +83,8 @@ class Consent:
         #: names of the application's cookies that were not set, for want of consent
         self.dropped_cookies: list[str] = []
         self._base = base
+        self._goals = goals
+        self._visit = visit
         self._tokens = tokens
         self._relay = relay
         self._visitor = visitor
@@ -121,6 +139,12 @@ class Consent:
         """Numbers of the GPP sections in force, comma separated: "-1" when none applies, "" when nothing is said."""
         return self._gpp.said(self.decision)[1]
 
+    @property
+    def session(self) -> str:
+        """Random id of the visit, which begins if there was none; "" unless the visitor chose to be measured."""
+        session = None if self._visit is None else self._visit.session
+        return "" if session is None else session.id
+
     def url(self, page: str = "") -> str:
         """Path of one of our pages under this request's root_path: "" is the notice, then "choices", "locale" ..."""
         return f"{self._base}/{page}" if page else self._base
@@ -144,6 +168,14 @@ class Consent:
         does not take.
         """
         return self._relay.measure(self._visitor, self.decision, name, params or {})
+
+    def goal(self, name: str, value: float | None = None) -> None:
+        """Count a goal of the site as reached; with a row of the visit where this visitor allows one.
+
+        ``value``: an amount, such as the sum that was paid. Raises ValueError for a name that the settings don't list,
+        also for a visitor without consent.
+        """
+        self._goals.reach(self._visitor, self.decision, self.session, name, value)
 
     # -- accounts ------------------------------------------------------------------------------
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from time import time
 from typing import Any, TypeAlias, overload
 
@@ -17,8 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .accounts import Known
 from .consent import Consent
 from .decision import Decision
-from .events import Facts, minimise, template
+from .events import Facts, minimise
 from .events.notices import count_served
+from .events.reading import queried, terms
 from .gate.headers import restore_etag
 from .gate.response import GatedResponse, Inserts
 from .linking import Link, Linking
@@ -26,6 +28,7 @@ from .once import place
 from .pages import Exchange, Pages
 from .recorder import Recorder
 from .ruling import Ruling
+from .sessions import TIERS, Visiting
 from .settings import Settings
 from .site import Site
 from .visitor import Visitor
@@ -86,9 +89,10 @@ class ConsentMiddleware:
             ruling = link.ruling
         if self.site.once_mark in visitor.cookies:
             ruling = self._once(scope, visitor, ruling)
-        consent = Consent(
-            ruling.decision, self.pages.base(scope), self.site.tokens, self.site.relay, visitor, self.site.gpp, link
-        )
+        site = self.site
+        visit = site.visits.visiting(visitor, ruling, scope.get("query_string", b""))
+        base = self.pages.base(scope)
+        consent = Consent(ruling.decision, base, site.tokens, site.relay, visitor, site.gpp, site.goals, link, visit)
         # A copy: what we publish must not leak to whoever made the scope, nor routing back through it.
         # The headers as a list: a server may give a generator, and reading it has used it up.
         scope = {**scope, "headers": ruling.seen(visitor), "consent": consent}
@@ -97,29 +101,38 @@ class ConsentMiddleware:
             await self.app(scope, receive, send)
         elif found is not None:
             page, rest = found
-            await page(Exchange(scope, receive, send, visitor, consent, rest, link))
+            await page(Exchange(scope, receive, send, visitor, consent, rest, link, visit))
         else:
-            await self._gated(scope, receive, send, visitor, consent, ruling, link)
+            await self._gated(scope, receive, send, visitor, consent, ruling, link, visit)
 
     async def _gated(
-        self, scope: Scope, receive: Receive, send: Send, visitor: Visitor, consent: Consent, ruling: Ruling, link: Link
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        visitor: Visitor,
+        consent: Consent,
+        ruling: Ruling,
+        link: Link,
+        visit: Visiting | None,
     ) -> None:
         started, first = time(), link.ruling
-        response = self._response(scope, send, visitor, consent, ruling, link)
+        response = self._response(scope, send, visitor, consent, ruling, link, visit)
         recorded = False
 
         async def forward(message: Message) -> None:
-            nonlocal recorded, response
+            nonlocal recorded, response, visit
             if message["type"] == "http.response.start":
                 if link.ruling is not first:
                     # Somebody signed in or out: what was decided before does not hold for this answer.
-                    response = self._response(scope, send, visitor, consent, link.ruling, link)
+                    visit = self.site.visits.visiting(visitor, link.ruling)
+                    response = self._response(scope, send, visitor, consent, link.ruling, link, visit)
                 message = link.carried(message)
             await response.send(message)
             if response.finished and not recorded:
                 # At the last body message: after ``await self.app`` the background tasks have run, too.
                 recorded = True
-                self._record(scope, visitor, consent.decision, response, started)
+                self._record(scope, visitor, consent.decision, visit, response, started)
 
         try:
             await self.app(scope, receive, forward)
@@ -128,16 +141,23 @@ class ConsentMiddleware:
             raise
         finally:
             if not recorded and response.status:
-                self._record(scope, visitor, consent.decision, response, started)
+                self._record(scope, visitor, consent.decision, visit, response, started)
 
     def _response(
-        self, scope: Scope, send: Send, visitor: Visitor, consent: Consent, ruling: Ruling, link: Link
+        self,
+        scope: Scope,
+        send: Send,
+        visitor: Visitor,
+        consent: Consent,
+        ruling: Ruling,
+        link: Link,
+        visit: Visiting | None,
     ) -> GatedResponse:
         """The way out for an answer under this ruling."""
         decision = ruling.decision
         # A page that says something once is no copy of the one that the browser may hold.
         state = decision.state if link.told is None else ""
-        return GatedResponse(
+        response = GatedResponse(
             send,
             consent,
             self.site.catalogue,
@@ -145,12 +165,13 @@ class ConsentMiddleware:
             visitor=visitor,
             granted=ruling.granted,
             own=lambda host: self.site.unknown.own(host, visitor.host),
-            inserts=lambda: self._inserts(scope, visitor, decision, link.told),
-            extra=(*ruling.extra, *link.once) if link.once else ruling.extra,
+            inserts=lambda: self._inserts(scope, visitor, decision, response.status, link.told),
+            extra=lambda: (*ruling.extra, *link.once, *self.site.visits.goes_on(visitor, visit)),
             head=scope["method"] == "HEAD",
             revalidates=visitor.revalidates and restore_etag(scope, state),
             watch=self.site.unknown.watch(visitor.host),
         )
+        return response
 
     def _once(self, scope: Scope, visitor: Visitor, ruling: Ruling) -> Ruling:
         """What follows where the visitor may have asked for a service once, on this very page."""
@@ -160,9 +181,9 @@ class ConsentMiddleware:
         page = place(scope["path"], scope.get("query_string", b""))
         return self.site.once(visitor, ruling, page)
 
-    def _inserts(self, scope: Scope, visitor: Visitor, decision: Decision, told: Known | None) -> Inserts:
+    def _inserts(self, scope: Scope, visitor: Visitor, decision: Decision, status: int, told: Known | None) -> Inserts:
         try:
-            inserts = self.pages.inserts(scope, decision, told)
+            inserts = self.pages.inserts(scope, decision, status, told)
         except Exception:
             logger.exception("the banner could not be rendered; the page goes out gated, without it")
             return Inserts()
@@ -171,7 +192,13 @@ class ConsentMiddleware:
         return inserts
 
     def _record(
-        self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse, started: float
+        self,
+        scope: Scope,
+        visitor: Visitor,
+        decision: Decision,
+        visit: Visiting | None,
+        response: GatedResponse,
+        started: float,
     ) -> None:
         if self.site.relay.pages:
             self._report(scope, visitor, decision, response)
@@ -179,30 +206,44 @@ class ConsentMiddleware:
         if mode == "none" or (mode == "pages" and not response.html):
             return
         try:
+            route, made = self.site.routes.of(scope, response.status)
             facts = Facts(
                 kind="page" if response.html else "request",
                 at=started,
                 method=scope["method"],
-                route=_route(scope, response.status),
+                route=route,
                 status=response.status,
                 duration_ms=int((time() - started) * 1000),
                 visitor=visitor,
                 query=scope.get("query_string", b""),
                 language=decision.language,
+                session="" if visit is None else visit.known,
             )
             count, event = minimise(facts, decision, self.site.policy)
+            count = self.site.routes.counted(count, made)
             self.recorder.put(count, event)
+            if self.settings.search_keys and response.html:
+                self._search(facts, decision, count.route)
             if response.watch is not None and response.watch.seen:
                 for met in self.site.met.counters(count, response.watch.seen):
                     self.recorder.put(met)
         except Exception:
             logger.exception("a page view could not be recorded")
 
+    def _search(self, facts: Facts, decision: Decision, route: str) -> None:
+        """Record what somebody looked for on the site, where they chose to be measured."""
+        if decision.tier not in TIERS or facts.method != "GET" or facts.status != 200:
+            return
+        words = next((terms(text) for _, text in queried(facts.query, self.settings.search_keys)), "")
+        if words:
+            count, event = minimise(replace(facts, kind="search", target=words), decision, self.site.policy)
+            self.recorder.put(count._replace(route=route), event)
+
     def _report(self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse) -> None:
         """Tell Google of a page that was seen, where the visitor allows it."""
         if response.html and response.status == 200 and scope["method"] == "GET":
             try:
-                self.site.relay.page_view(visitor, decision, _route(scope, response.status))
+                self.site.relay.page_view(visitor, decision, self.site.routes.of(scope, response.status)[0])
             except Exception:
                 logger.exception("a page view could not be relayed")
 
@@ -213,17 +254,3 @@ class ConsentMiddleware:
             await send(message)
 
         return forward
-
-
-def _route(scope: Scope, status: int) -> str:
-    """The route template: what the framework matched, else a template made from the path."""
-    route = getattr(scope.get("route"), "path", None)
-    if isinstance(route, str) and route:
-        return route
-    if status == 404:
-        # A path nobody serves was written by whoever asked; it is no page of ours to list.
-        return "(not found)"
-    path = scope["path"]
-    for name, value in (scope.get("path_params") or {}).items():
-        path = path.replace(f"/{value}", f"/{{{name}}}")
-    return template(path)

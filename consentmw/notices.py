@@ -167,6 +167,7 @@ def _render(path: Path, text: str, language: str, settings: Settings, catalogue:
             dnt="dnt" in listening.signals,
             advanced=settings.google_mode == "advanced",
             guesses=settings.guesses_region,
+            follows=settings.follows_visits,
             retention=max(settings.retention_days.values()),
             ip=translate(_IP_WORDS[settings.ip]),
             purposes=purposes,

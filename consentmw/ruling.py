@@ -12,6 +12,7 @@ from .decision import Decision
 from .gate.cookies import hide
 from .gate.hints import concealed
 from .gate.html import Rules
+from .sessions import Session
 from .visitor import Visitor
 
 __all__ = ["Ruling"]
@@ -32,6 +33,8 @@ class Ruling:
     granted: frozenset[str] = frozenset()
     #: who is signed in, if anybody is
     known: Known | None = None
+    #: the visit that the visitor's cookie names, where they may be followed
+    session: Session | None = None
 
     def seen(self, visitor: Visitor) -> list[tuple[bytes, bytes]]:
         """The request's headers as the application gets them."""

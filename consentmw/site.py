@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio.to_thread import run_sync
 
 from .accounts import BY_ACCOUNT, NOBODY, Known, in_force
-from .choice import MAX_COOKIE, Choice, CookieCodec, Locale
+from .choice import Choice
 from .decision import Decision, closed, decide, granted_kinds, once
-from .errors import LedgerError, SettingsError, StoreError
+from .errors import LedgerError, StoreError
 from .events import Policy
 from .events.hosts import Met
 from .gate.cookies import expiries, leftovers
@@ -27,12 +27,13 @@ from .gate.html import Rules
 from .gate.signals import Signals
 from .gate.storage import Storage
 from .gate.unknown import Unknown
+from .goals import Goals
 from .i18n import lookup
 from .identity import Pseudonyms
+from .jar import Jar
 from .lawful import refuse_unlawful
 from .ledger import Ledger, new_receipt
 from .notices import Notices
-from .once import Once
 from .purposes import Catalogue
 from .recipients import Recipients
 from .recorder import Recorder
@@ -41,6 +42,7 @@ from .regions import DECLINED, Regions
 from .registry import Registry
 from .relay import open_relay
 from .revoked import Revoked
+from .routes import Routes
 from .ruling import Ruling
 from .settings import Settings
 from .signals import Listening
@@ -50,7 +52,7 @@ from .visitor import Visitor
 from .whereabouts import Whereabouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 __all__ = ["Site"]
 
@@ -60,11 +62,9 @@ logger = logging.getLogger("consentmw")
 _REMEMBERED: Final = 4096
 _LONGEST_KEY: Final = 2048
 _UNKNOWN: Final = ("", "unknown")
-#: the longest that browsers keep a cookie (RFC 6265bis, section 5.5)
-_CARRIED: Final = timedelta(days=400)
 
 
-class Site:
+class Site(Jar):
     """One site's settings, ready for requests. Raises SettingsError when they contradict each other."""
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] | None = None) -> None:
@@ -84,6 +84,7 @@ class Site:
         self.warnings = refuse_unlawful(settings, self.catalogue, self.regions, self.clock())
         self.notices = Notices.load(settings, self.catalogue)
         self.tokens = Tokens(settings.secret_keys)
+        self.routes = Routes(settings.routes, settings.secret_keys)
         #: what stands for account numbers; None where no key was given, so that nothing can be linked to an account
         self.pseudonyms = Pseudonyms.configured(settings.secret_keys[0] if settings.debug else "")
         self.valid_for = timedelta(days=settings.valid_days)
@@ -96,6 +97,7 @@ class Site:
             spool=open_spool(settings),
             daily=lambda: self.ledger.expire(self.clock()),
         )
+        self.goals = Goals(settings.goals, self.policy, self.recorder.put)
         self.relay = open_relay(
             settings, self.catalogue, count=self.recorder.put, withdrawn=lambda one: self.recorder.store.erased(one)
         )
@@ -111,73 +113,7 @@ class Site:
         self.unknown = Unknown(self.catalogue, settings.unknown, settings.own_hosts)
         self.met = Met()
         self._known: dict[tuple[object, ...], Ruling] = {}
-        self._prepare_cookies(settings.cookie_name, settings.secret_keys)
-
-    def _prepare_cookies(self, name: str, keys: Sequence[str]) -> None:
-        self.choices = CookieCodec(Choice, "choice", keys)
-        self.locales = CookieCodec(Locale, "locale", keys)
-        self.onces = CookieCodec(Once, "once", keys)
-        self.badges = CookieCodec(Known, "account", keys)
-        plain = (name, f"{name}-locale", f"{name}-once", f"{name}-account")
-        #: by "is it https": __Host- makes a browser refuse a cookie that another host or http tries to set
-        self._names = {False: plain, True: tuple(f"__Host-{one}" for one in plain)}
-        #: without this in its cookies, a request asks for nothing that runs once
-        self.once_mark = f"{plain[2]}=".encode("ascii")
-        optional = frozenset(p.key for p in self.catalogue.purposes.values() if p.optional)
-        longest = Choice("x" * 24, datetime(2100, 1, 1, tzinfo=UTC), self.catalogue.fingerprint, optional)
-        known = Known("0" * 32, longest.at, minor=True, opted_out=True, choice=longest, aside=longest.receipt)
-        try:
-            self.badges.write(known)
-        except ValueError as error:
-            raise SettingsError(
-                "purposes", f"fewer or shorter keys: the cookie must stay under {MAX_COOKIE} bytes"
-            ) from error
-
-    # -- cookies -------------------------------------------------------------------------------
-    def cookie_names(self, visitor: Visitor) -> tuple[str, ...]:
-        """Names of the cookies for choice, locale, what runs once and the account, by this visitor's scheme."""
-        return self._names[self.secure(visitor)]
-
-    def secure(self, visitor: Visitor) -> bool:
-        """Whether our cookies carry Secure and the __Host- prefix: always, but on http while developing."""
-        return not self.settings.debug or visitor.scheme == "https"
-
-    def cookie(self, visitor: Visitor, name: str, value: str, lasts: timedelta) -> tuple[bytes, bytes]:
-        """The header that sets a cookie of ours; one that lasts no time is removed."""
-        age = int(lasts.total_seconds())
-        secure = "; Secure" if self.secure(visitor) else ""
-        line = f"{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}"
-        return (b"set-cookie", line.encode("ascii"))
-
-    def carry(self, visitor: Visitor, choice: Choice) -> tuple[bytes, bytes]:
-        """The header that gives this choice to the visitor's browser.
-
-        Kept as long as browsers keep any cookie: what was refused stays refused until they choose again.
-        """
-        return self.cookie(visitor, self.cookie_names(visitor)[0], self.choices.write(choice), _CARRIED)
-
-    def choice(self, visitor: Visitor) -> Choice | None:
-        """The choice in force: this browser's own, or that of the account which is signed in."""
-        return in_force(self.own_choice(visitor), self.known(visitor))
-
-    def known(self, visitor: Visitor) -> Known | None:
-        """Who is signed in on this browser, None for nobody: the newest of what is really ours."""
-        found = [k for raw in visitor.cookie(self.cookie_names(visitor)[3]) if (k := self.badges.read(raw)) is not None]
-        return max(found, key=lambda k: k.at, default=None)
-
-    def own_choice(self, visitor: Visitor) -> Choice | None:
-        """The newest choice of this browser's own that is really ours, whoever is signed in."""
-        found = [
-            c for raw in visitor.cookie(self.cookie_names(visitor)[0]) if (c := self.choices.read(raw)) is not None
-        ]
-        return max(found, key=lambda c: c.at, default=None)
-
-    def locale(self, visitor: Visitor) -> Locale:
-        """What the visitor stated about language and region."""
-        for raw in visitor.cookie(self.cookie_names(visitor)[1]):
-            if (locale := self.locales.read(raw)) is not None:
-                return locale
-        return Locale()
+        self._prepare_cookies()
 
     # -- the decision --------------------------------------------------------------------------
     def ruling(self, visitor: Visitor) -> Ruling:
@@ -239,15 +175,17 @@ class Site:
         left = self._left(visitor, decision)
         secure = visitor.scheme == "https"
         hosts = self.hosts.headers(decision.denied - decision.cookieless, secure)
-        extra = (*expiries(left, visitor.host, secure=secure), *hosts)
+        session, ended = self.visits.found(visitor, decision)
+        extra = (*expiries(left, visitor.host, secure=secure), *ended, *hosts)
         extra += _reasons(decision) if self.settings.debug else ()
         granted = granted_kinds(self.catalogue, decision)
-        return Ruling(decision, self.rules(decision.denied, decision.cookieless), extra, left, granted)
+        return Ruling(decision, self.rules(decision.denied, decision.cookieless), extra, left, granted, session=session)
 
     def expiries(self, visitor: Visitor, decision: Decision) -> tuple[tuple[bytes, bytes], ...]:
-        """Set-Cookie lines that remove what the browser still holds of services that may not run."""
+        """Set-Cookie lines that remove what the browser still holds of services that may not run, and of a visit."""
         left = self._left(visitor, decision)
-        return tuple(expiries(left, visitor.host, secure=visitor.scheme == "https"))
+        ended = self.visits.found(visitor, decision)[1]
+        return (*expiries(left, visitor.host, secure=visitor.scheme == "https"), *ended)
 
     def _left(self, visitor: Visitor, decision: Decision) -> tuple[str, ...]:
         if not decision.denied or not visitor.cookies:

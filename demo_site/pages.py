@@ -53,6 +53,7 @@ async def outages(request: Request) -> Response:
     if request.method == "POST":
         await read(request)
         request.scope["consent"].measure("outage_reported")
+        request.scope["consent"].goal("outage reported")
         return _see(request, "outage_reported")
     return render(
         request,
@@ -115,6 +116,7 @@ async def bill(request: Request) -> Response:
     if amount is None:
         return render(request, "bill.html", status=422, bill=content.FACTS["bill"], wrong=True)
     request.scope["consent"].measure("bill_paid", {"value": float(amount), "currency": "USD"})
+    request.scope["consent"].goal("bill paid", float(amount))
     return _see(request, "paid", account=account)
 
 

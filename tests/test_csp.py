@@ -327,7 +327,13 @@ def watched(clock: Callable[[], float], **options: Any) -> tuple[ConsentMiddlewa
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         visitor = Visitor.read(scope)
         consent = Consent(
-            site.site.ruling(visitor).decision, "/privacy", site.site.tokens, site.site.relay, visitor, site.site.gpp
+            site.site.ruling(visitor).decision,
+            "/privacy",
+            site.site.tokens,
+            site.site.relay,
+            visitor,
+            site.site.gpp,
+            site.site.goals,
         )
         await reports.take(Exchange(scope, receive, send, visitor, consent, ""))
 
@@ -588,7 +594,13 @@ async def test_a_flood_of_visitors_is_not_remembered() -> None:
     reports = Reports(site.site, clock)
     visitor = Visitor.read(http_scope())
     consent = Consent(
-        site.site.ruling(visitor).decision, "/privacy", site.site.tokens, site.site.relay, visitor, site.site.gpp
+        site.site.ruling(visitor).decision,
+        "/privacy",
+        site.site.tokens,
+        site.site.relay,
+        visitor,
+        site.site.gpp,
+        site.site.goals,
     )
     payload = json.dumps([new(f"https://h{n}.example/") for n in range(50)]).encode()
     sent: list[Message] = []

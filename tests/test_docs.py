@@ -46,6 +46,7 @@ def test_the_reference_example_names_every_option_and_works() -> None:
         "csp",
         "px",
         "go",
+        "events",
         "mail",
         "leaving",
         "static",

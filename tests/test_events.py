@@ -74,6 +74,9 @@ def facts(**changes: Any) -> Facts:
         "campaign": "spring",
         "link": "top",
         "recipient": "customer:4711",
+        "session": "a visit",
+        "target": "tariff.example/rates",
+        "value": 84.5,
     }
     return Facts(**{**values, **changes})
 
@@ -102,6 +105,7 @@ def whole(event: Event) -> SimpleNamespace:
     own = {name: value for name, value in event._asdict().items() if name != "context"}
     context = complete(event.context)._asdict()
     assert context.pop("raw") == ""
+    assert own.pop("told") == event.told
     return SimpleNamespace(**own, **context)
 
 
@@ -157,6 +161,9 @@ RAW = {
     "131": "visit",
     "en-US,en;q=0.8": "visit",
     "spring": "visit",
+    "a visit": "visit",
+    "tariff.example": "visit",
+    "84.5": "visit",
     "customer:4711": None,
     "top": "person",
 }

@@ -28,6 +28,7 @@ from starlette.websockets import WebSocket
 from consentmw import ConsentMiddleware
 from consentmw.events import Count, Event
 from consentmw.gate.html import HtmlGate
+from consentmw.recorder.batches import Row
 
 from .asgi import App, body, header, html, http_scope, request, response, run, status, values, websocket_scope
 from .mounted import KEY, PAGE, choice_cookie, mounted
@@ -339,11 +340,11 @@ async def test_27_the_row_is_taken_at_the_last_byte_not_after_background_tasks()
     site = mounted(Starlette(routes=[Route("/", endpoint)]))
     put = site.recorder.put
 
-    def note(count: Count, event: Event | None = None) -> bool:
+    def note(count: Count, event: Event | None = None, *more: Row) -> bool:
         # A banner is counted when it goes out, with the first bytes.
         if count.kind == "page":
             order.append("recorded")
-        return put(count, event)
+        return put(count, event, *more)
 
     site.recorder.put = note  # type: ignore[method-assign]
     await run(site, http_scope())
@@ -585,7 +586,7 @@ async def test_html_without_anything_to_withhold_keeps_every_byte(cuts: list[int
     everything = [("cookie", choice_cookie(site, *(p for p in site.site.catalogue.purposes)))]
     text = body(await run(site, http_scope(headers=everything)))
     ours = re.compile(rb"<(?:link|script) [^>]*\bdata-consentmw\b[^>]*>(?:</script>)?")
-    assert len(ours.findall(text)) == 3, "the style, what tells vendors, the script"
+    assert len(ours.findall(text)) == 4, "the style, what tells vendors, the script, what tells of clicks"
     assert ours.sub(b"", text) == PAGE
 
 

@@ -17,7 +17,7 @@ from consentmw.events import Context, Count, Event
 from consentmw.recorder import Recorder
 from consentmw.recorder.batches import Batch, Row
 from consentmw.recorder.spool import Spool
-from consentmw.stores import EventStore
+from consentmw.stores import NOTHING, EventStore, Told
 from consentmw.stores.memory import MemoryStore
 from consentmw.stores.sqlite import SqliteStore
 
@@ -48,10 +48,12 @@ class Store(MemoryStore):
         if self.fails is not None:
             raise self.fails
 
-    def write(self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "") -> None:
+    def write(
+        self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "", told: Told = NOTHING
+    ) -> None:
         self._note("write")
         self.sizes.append(sum(counts.values()))
-        super().write(counts, events, batch)
+        super().write(counts, events, batch, told)
 
     def erase(self, receipt: str) -> int:
         self._note("erase")
@@ -512,6 +514,38 @@ def counted(path: Path) -> int:
         return sum(row["count"] for row in store.counts())
     finally:
         store.close()
+
+
+def test_what_was_told_at_once_is_written_at_once(make: Callable[..., Recorder], store: Store) -> None:
+    """The rest of it, in the next batch, would be taken for something that came again."""
+    recorder = make(batch=10, interval=60.0)
+    rows = [(COUNT, event(number)._replace(told=f"t{number // 7}")) for number in range(70)]
+    for first in range(0, 70, 7):
+        count, row = rows[first]
+        recorder.put(count, row, *rows[first + 1 : first + 7])
+    assert recorder.flush()
+    assert (len(store.ids()), store.total()) == (70, 70)
+    assert len(store.asked) > 2, "otherwise this says nothing about the ends of batches"
+
+
+def test_more_than_the_queue_holds_is_dropped_and_counted_together(make: Callable[..., Recorder], store: Store) -> None:
+    store.waits = threading.Event()
+    recorder = make(capacity=3)
+    for number in range(3):
+        recorder.put(COUNT, event(number))
+    assert not recorder.put(COUNT, event(3), (COUNT, event(4)), (COUNT, event(5)))
+    assert recorder.dropped == {"queue full": 3}
+    store.waits.set()
+
+
+def test_half_a_batch_is_not_taken_for_the_other_half(make: Callable[..., Recorder], store: Store) -> None:
+    """One row that can't be stored costs itself alone, also among those that were told at once."""
+    rows = [(COUNT, event(number)._replace(told="t1", target="\0" if number == 5 else "x")) for number in range(8)]
+    recorder = make()
+    recorder.put(*rows[0], *rows[1:])
+    assert recorder.flush()
+    assert (len(store.ids()), store.total()) == (7, 7)
+    assert recorder.dropped == {"unencodable": 1}
 
 
 # -- a spool ------------------------------------------------------------------------------------

@@ -50,7 +50,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 def event(number: int, receipt: str = "", tier: str = "visit", expires: int = HOUR + 86_400) -> Event:
     said = {name: f"{name} é 日本" for name in TIER_FIELDS[tier]}
-    own = {name: number if name in ("status", "duration_ms") else said[name] for name in said if name in OWN_FIELDS}
+    own = {
+        name: number if name in ("status", "duration_ms", "value") else said[name]
+        for name in said
+        if name in OWN_FIELDS
+    }
     context = Context(tier, receipt, "n1", **{name: said[name] for name in said if name in CONTEXT_FIELDS})
     return Event(HOUR + number, "page", expires, context, **own)  # type: ignore[arg-type]
 
@@ -58,6 +62,7 @@ def event(number: int, receipt: str = "", tier: str = "visit", expires: int = HO
 def whole(event: Event) -> dict[str, Any]:
     """A row as a store gives it back, but for its number."""
     own = {name: value for name, value in event._asdict().items() if name != "context"}
+    assert own.pop("told") == event.told
     return {**own, **dict(zip(CONTEXT_FIELDS, event.context, strict=False))}
 
 
@@ -113,6 +118,31 @@ def test_a_replay_counts_once(store: Store) -> None:
     store.write({COUNT: 2}, [event(1), event(2)], "batch 1")
     store.write({COUNT: 2}, [event(1), event(2)], "batch 2")
     assert (len(store.events()), store.counts()[0]["count"]) == (4, 4)
+
+
+def test_what_was_told_twice_counts_once(store: Store) -> None:
+    """Another process may have written it, in a batch of its own."""
+    pairs = [(COUNT, event(1, "r1")._replace(told="t1")), (COUNT, event(2, "r1")._replace(told="t1"))]
+    store.write({COUNT: 5}, [event(3, "r1")], "batch 1", {"t1": pairs})
+    store.write({COUNT: 1}, [event(4, "r1")], "batch 2", {"t1": pairs, "t2": pairs[:1]})
+    assert sorted(row["at"] - HOUR for row in store.events()) == [1, 1, 2, 3, 4]
+    assert store.counts() == [{**COUNT._asdict(), "count": 9}]
+
+
+def test_what_was_told_under_an_erased_receipt_leaves_not_even_a_counter(store: Store) -> None:
+    store.erase("r1")
+    store.write({}, [], "batch 1", {"t1": [(COUNT, event(1, "r1")), (COUNT, event(2, "r2"))]})
+    assert [row["receipt"] for row in store.events()] == ["r2"]
+    assert store.counts() == [{**COUNT._asdict(), "count": 1}]
+
+
+def test_a_told_row_that_can_not_be_stored_takes_its_batch_along(store: Store) -> None:
+    told = {"t1": [(COUNT, event(1)._replace(target="a\0"))]}
+    with pytest.raises(ValueError, match="can't be stored"):
+        store.write({COUNT: 1}, [event(2)], "batch 1", told)
+    assert (store.events(), store.counts()) == ([], [])
+    store.write({}, [], "batch 1", {"t1": [(COUNT, event(1))]})
+    assert len(store.events()) == 1
 
 
 def test_a_batch_that_failed_may_come_again(store: Store) -> None:

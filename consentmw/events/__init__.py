@@ -45,7 +45,10 @@ _HOUR: Final = 3600
 _DAY: Final = 86_400
 _CLASSES: Final = tuple(f"{number}xx" for number in range(10))
 _COARSE: Final = frozenset({"route", "status", "bot", "referrer_host", "browser", "os", "device", "language", "region"})
-_VISIT: Final = _COARSE | {"ip", "agent", "accept_language", "referrer", "query", "duration_ms", "method", "host"}
+_VISIT: Final = _COARSE | {
+    *("ip", "agent", "accept_language", "referrer", "query", "duration_ms", "method", "host"),
+    *("session", "target", "value"),
+}
 _PERSON: Final = _VISIT | {"campaign", "link", "recipient"}
 
 #: read from the agent by :func:`complete`
@@ -62,7 +65,7 @@ _ROWS: Final = frozenset(TIERS[1:])
 class Facts:
     """What one request told us, raw. Never stored, never logged: :func:`minimise` is its only reader."""
 
-    #: page, request, pixel, click or choice
+    #: page, request, pixel, click, goal, search, or what a page's script tells (pages/collecting.py)
     kind: str
     #: seconds since 1970
     at: float
@@ -85,6 +88,14 @@ class Facts:
     why: str = "no choice"
     #: what is known better about a program than the visitor's headers tell; see mail.py
     verdict: str = ""
+    #: random id of the visit (sessions.py), "" outside of one
+    session: str = ""
+    #: what it was about: where a link leads, a form's name, search terms, a goal; without what could name somebody
+    target: str = ""
+    #: an amount: of a goal what the application says, of a page that was left the tenths that were seen
+    value: float | None = None
+    #: under which id a page's script told it, "" for what the server saw itself
+    told: str = ""
 
 
 class Count(NamedTuple):
@@ -123,6 +134,8 @@ class Context(NamedTuple):
     agent: str | None = None
     accept_language: str | None = None
     host: str | None = None
+    #: random id of the visit
+    session: str | None = None
     #: the agent as sent, until :func:`complete` has read it; no store has a column for it
     raw: str = ""
 
@@ -151,11 +164,15 @@ class Event(NamedTuple):
     campaign: str | None = None
     link: str | None = None
     recipient: str | None = None
+    target: str | None = None
+    value: float | None = None
+    #: the id under which it was told, which makes a second time count for nothing; no store has a column for it
+    told: str = ""
 
 
 #: the columns of a context, and every column of a row, in order
 _CONTEXT: Final = Context._fields[:-1]
-EVENT_FIELDS: Final = ("id", *(name for name in Event._fields if name != "context"), *_CONTEXT)
+EVENT_FIELDS: Final = ("id", *(name for name in Event._fields[:-1] if name != "context"), *_CONTEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,28 +215,20 @@ def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, E
         "" if coarse else visitor.accept_language[:201],
         "" if coarse else visitor.host,
         visitor.agent[:512],
+        "" if coarse else facts.session,
     )
     host, page = referring(visitor.referrer)
     expires = int(facts.at) + policy.retention_days[tier] * _DAY
     if coarse:
         event = Event(float(hour), facts.kind, expires, context, facts.route, facts.status, host)
     else:
-        query = kept_query(facts.query, policy.query_keys)
-        named = (facts.campaign, facts.link, facts.recipient) if tier == "person" else ()
+        person = tier == "person"
         event = Event(
-            facts.at,
-            facts.kind,
-            expires,
-            context,
-            facts.route,
-            facts.status,
-            host,
-            page,
-            query,
-            int(facts.duration_ms),
-            facts.method[:10],
-            *named,
-        )
+            facts.at, facts.kind, expires, context, facts.route, facts.status, host, page,
+            kept_query(facts.query, policy.query_keys), int(facts.duration_ms), facts.method[:10],
+            facts.campaign if person else None, facts.link if person else None, facts.recipient if person else None,
+            facts.target, facts.value, facts.told,
+        )  # fmt: skip
     return _count(facts, hour, bot, tier, ""), event
 
 
@@ -265,6 +274,7 @@ def _context(
     languages: str,
     host: str,
     agent: str,
+    session: str,
 ) -> Context:
     """The context of a visitor's rows, as far as the tier allows."""
     base = language.partition("-")[0].lower()
@@ -275,6 +285,7 @@ def _context(
         "ip": None if ip == "none" else truncate(address) if ip == "truncated" else truncate(address, 32, 128),
         "accept_language": languages if LANGUAGES.fullmatch(languages) else "",
         "host": host,
+        "session": session,
     }
     allowed = TIER_FIELDS[tier]
     found: dict[str, Any] = {name: value for name, value in known.items() if name in allowed}

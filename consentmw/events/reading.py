@@ -1,4 +1,4 @@
-"""What one request says about itself, as far as it may be kept: the referring page, listed query keys, a network.
+"""What one request says about itself, as far as it may be kept: the referring page, query keys, searches, a network.
 
 Refuses to know which tier may keep any of it.
 """
@@ -6,6 +6,7 @@ Refuses to know which tier may keep any of it.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
@@ -14,11 +15,14 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 from .paths import template
 
-__all__ = ["LANGUAGES", "kept_query", "referring", "truncate"]
+__all__ = ["LANGUAGES", "kept_query", "queried", "referring", "terms", "truncate"]
 
 _HOST: Final = re.compile(r"[a-z0-9._-]{1,253}")
 #: a long number or an address: what mailers like to put behind a campaign parameter
 _NAMES_SOMEONE: Final = re.compile(r"\d{6}|@")
+#: an e-mail address, as somebody may type it into a search
+_MAIL: Final = re.compile(r"[^\s@]*+@\S*+")
+_LONGEST_TERMS: Final = 100
 #: what an Accept-Language header looks like that is kept
 LANGUAGES: Final = re.compile(r"[A-Za-z0-9,;=.* -]{1,200}")
 
@@ -53,16 +57,27 @@ def referring(url: str) -> tuple[str, str]:
 
 def kept_query(query: bytes, keys: AbstractSet[str]) -> str:
     """Those pairs of a query whose keys are listed, written anew; values that may name somebody are replaced."""
+    kept = [(key, "{x}" if _NAMES_SOMEONE.search(value) else value[:200]) for key, value in queried(query, keys)]
+    # Encoded again, so that no control character or broken UTF-8 gets into a column.
+    return urlencode(kept, safe="{}")[:1000]
+
+
+def queried(query: bytes, keys: AbstractSet[str]) -> list[tuple[str, str]]:
+    """The pairs of a query whose keys are listed, in order, as sent; none of a query that is none."""
     if not keys or not query:
-        return ""
+        return []
     text = query[:4096].decode("latin-1")
     # Most queries hold none of them, and parsing costs as much as everything else here.
     if not any(key in text for key in keys):
-        return ""
+        return []
     try:
-        pairs = parse_qsl(text, max_num_fields=100)
+        return [(key, value) for key, value in parse_qsl(text, max_num_fields=100) if key in keys]
     except ValueError:
-        return ""
-    kept = [(key, "{x}" if _NAMES_SOMEONE.search(value) else value[:200]) for key, value in pairs if key in keys]
-    # Encoded again, so that no control character or broken UTF-8 gets into a column.
-    return urlencode(kept, safe="{}")[:1000]
+        return []
+
+
+def terms(text: str) -> str:
+    """What somebody searched for, at most 100 characters, in lower case; addresses and digits are replaced by ``#``."""
+    plain = _MAIL.sub("#", unicodedata.normalize("NFC", text[:1000]))
+    kept = ("#" if c.isnumeric() else c if c.isprintable() else " " for c in plain.lower())
+    return " ".join("".join(kept).split())[:_LONGEST_TERMS]

@@ -87,7 +87,7 @@ class GatedResponse:
         granted: frozenset[str],
         own: Callable[[str], bool],
         inserts: Callable[[], Inserts],
-        extra: Sequence[tuple[bytes, bytes]],
+        extra: Callable[[], Sequence[tuple[bytes, bytes]]],
         head: bool,
         revalidates: bool,
         watch: Watch | None = None,
@@ -196,7 +196,7 @@ class GatedResponse:
         headers = private(headers, decision.state, kept=not _runs_any(decision))
         if self._hinted and not self._outgoing.asks:
             headers = forgotten(headers)
-        return headers + placed(self._extra, self._consent.url("csp"))
+        return headers + placed(self._extra(), self._consent.url("csp"))
 
     def _without_body(self, message: Message, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]] | None:
         """The headers of a page whose body needn't be seen to know them, or None."""

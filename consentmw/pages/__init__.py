@@ -20,6 +20,7 @@ from ..lawful import refuse
 from ..site import Site
 from ..subjects import Subjects
 from .choosing import Choosing
+from .collecting import Collecting
 from .documents import Documents
 from .examining import Examining
 from .exchange import Exchange
@@ -90,6 +91,8 @@ class Pages:
         self._missing = showing.missing
         if site.settings.policy != "off":
             self._pages["csp"] = Reports(site).take
+        if site.visits.follows:
+            self._pages["events"] = Collecting(site).take
         #: what is weak about the site's own templates
         self.warnings = refuse(Examining(site, templating, renderer, documents).findings(self._pages))
 
@@ -115,10 +118,10 @@ class Pages:
             return self._pages[""], ""
         return (self._gpc, "") if path == _GPC else None
 
-    def inserts(self, scope: Scope, decision: Decision, told: Known | None = None) -> Inserts:
+    def inserts(self, scope: Scope, decision: Decision, status: int, told: Known | None = None) -> Inserts:
         """What goes into a document of the application for this visitor; ``told``: what it has to say once."""
         base = self.base(scope)
-        inserts = self._renderer.inserts(base, decision, scope)
+        inserts = self._renderer.inserts(base, decision, scope, status)
         if told is None:
             return inserts
         return replace(inserts, body=self._linked.news(base, decision, told) + inserts.body)

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..consent import Consent
 from ..linking import Link
+from ..sessions import Visiting
 from ..visitor import Visitor
 
 __all__ = ["MAX_FORM", "Exchange", "FormError", "fields_of", "return_to"]
@@ -61,6 +62,8 @@ class Exchange:
     rest: str
     #: who is signed in, and what every answer carries for it
     link: Link | None = None
+    #: the visit it is part of, where one may be followed
+    visit: Visiting | None = None
 
     @property
     def method(self) -> str:

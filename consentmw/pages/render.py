@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from ..decision import Decision
 from ..gate.response import Inserts
+from ..sessions import TIERS
 from ..site import Site
 from .news import news
 from .templating import Templating
@@ -39,7 +40,7 @@ class Renderer:
         self._templating = templating
         self._inserts: dict[tuple[str, str, bool], _Parts] = {}
 
-    def inserts(self, base: str, decision: Decision, scope: Scope) -> Inserts:
+    def inserts(self, base: str, decision: Decision, scope: Scope, status: int) -> Inserts:
         """The pieces for a document of the application: style and script, banner, links."""
         head, own, banner, foot = self._parts(base, decision)
         path = _return_path(scope)
@@ -47,7 +48,16 @@ class Renderer:
         page = base64_encode(path) + b"/" if path else b""
         frame, form = (f"{base}/{name}/".encode("ascii", "replace") + page for name in ("held", "form"))
         body = escape(path, quote=True).encode("ascii").join(banner)
+        if self._site.visits.follows and decision.tier in TIERS:
+            head += self._clicks(base, scope, status)
         return Inserts(head, body, foot, frame=frame, own=own, form=form)
+
+    def _clicks(self, base: str, scope: Scope, status: int) -> bytes:
+        """The script that tells what happens in the page, with the name of its route."""
+        routes = self._site.routes
+        route = escape(routes.signed(routes.of(scope, status)[0]))
+        file = escape(self._templating.file(base, "clicks.js"))
+        return f'<script src="{file}" data-consentmw data-page="{route}" defer></script>'.encode()
 
     def banner(self, base: str, decision: Decision) -> bytes:
         """The banner as this visitor gets it, but for the path of the page."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from ..errors import RecordError
 from ..events import Count, Event, uuid7
 from .backlog import Backlog
-from .batches import Batch, Row
+from .batches import Batch, Row, undivided
 from .processes import remember
 
 if TYPE_CHECKING:
@@ -110,15 +110,21 @@ class Recorder:
 
     # -- on the request path -------------------------------------------------------------------
 
-    def put(self, count: Count, event: Event | None = None) -> bool:
-        """Queue a counter and a row. Never waits and never raises; False when they were dropped and counted."""
+    def put(self, count: Count, event: Event | None = None, *more: Row) -> bool:
+        """Queue a counter and a row. Never waits and never raises; False when they were dropped and counted.
+
+        ``more``: what was told under the same id, and is written in one batch with it.
+        """
         queue = self._queue
         waiting = len(queue)
         if waiting >= self._room:
-            self._drop("queue full" if self._room else "closed")
+            self._drop("queue full" if self._room else "closed", 1 + len(more))
             return False
-        # Appending is atomic, and only the writer removes, from the front: no lock is needed.
-        queue.append((count, event))
+        # Appending and extending are atomic, and only the writer removes, from the front: no lock is needed.
+        if more:
+            queue.extend([(count, event), *more])
+        else:
+            queue.append((count, event))
         if self._writer is None and not self._start():
             return False
         if waiting >= self._batch and not self._wake.is_set():
@@ -263,7 +269,7 @@ class Recorder:
         # What comes while we write waits for the next round: a few large transactions cost less than many small ones.
         goal = len(self._queue)
         while goal > 0:
-            items = self._queue[: min(self._batch, goal)]
+            items = self._queue[: undivided(self._queue, min(self._batch, goal))]
             done = self._apply(items)
             # Only now: what is not written stays in the queue, and in its bound.
             del self._queue[:done]

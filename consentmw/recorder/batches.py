@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 from ..errors import StoreError
 from ..events import Context, Count, Event, complete
 
-__all__ = ["Batch", "Row"]
+__all__ = ["Batch", "Row", "undivided"]
 
 #: a counter, and the row that the visitor allowed
 Row: TypeAlias = tuple[Count, Event | None]
@@ -34,18 +34,27 @@ class Batch:
 
     @property
     def counts(self) -> Counter[Count]:
-        """The counters, added up."""
-        return Counter(count for count, _ in self.rows)
+        """The counters, added up, but for those of :attr:`told`."""
+        return Counter(count for count, event in self.rows if event is None or not event.told)
 
     @property
     def events(self) -> list[Event]:
-        """The rows of those who allowed one."""
-        return [event for _, event in self.rows if event is not None]
+        """The rows of those who allowed one, but for those of :attr:`told`."""
+        return [event for _, event in self.rows if event is not None and not event.told]
+
+    @property
+    def told(self) -> dict[str, list[tuple[Count, Event]]]:
+        """What pages' scripts told, by the id under which they did: one that comes again counts for nothing."""
+        found: dict[str, list[tuple[Count, Event]]] = {}
+        for count, event in self.rows:
+            if event is not None and event.told:
+                found.setdefault(event.told, []).append((count, event))
+        return found
 
     def halves(self) -> tuple[Batch, Batch]:
         """Two batches, the same two each time: when something in this one can't be stored, half of it may be."""
         middle = len(self.rows) // 2
-        return Batch(f"{self.id}.0", self.rows[:middle]), Batch(f"{self.id}.1", self.rows[middle:])
+        return _part(self, "0", self.rows[:middle]), _part(self, "1", self.rows[middle:])
 
     def encode(self) -> bytes:
         """The batch as bytes. What was read from an agent is in it, the agent as sent is not."""
@@ -81,6 +90,27 @@ class Batch:
             return cls(str(said["id"]), rows, str(said["erase"]))
         except (ValueError, TypeError, LookupError) as error:
             raise StoreError("what waited for the store is no batch of ours") from error
+
+
+def undivided(items: Sequence[object], number: int) -> int:
+    """How many items make a batch of about ``number`` that ends with none of what was told under one id left behind.
+
+    Left for the next batch, it would be taken for something that came again.
+    """
+    while 0 < number < len(items) and (told := _told(items[number - 1])) and told == _told(items[number]):
+        number += 1
+    return number
+
+
+def _told(item: object) -> str:
+    event = item[1] if isinstance(item, tuple) else None
+    return event.told if isinstance(event, Event) else ""
+
+
+def _part(batch: Batch, name: str, rows: Sequence[Row]) -> Batch:
+    # What was told at once may be in both parts: the second must not be taken for the first, come again.
+    own = [(c, e._replace(told=f"{e.told}.{name}") if e is not None and e.told else e) for c, e in rows]
+    return Batch(f"{batch.id}.{name}", own)
 
 
 def _event(values: Sequence[Any], contexts: Sequence[Context]) -> Event:

@@ -49,6 +49,11 @@ class Settings(RecordingOptions, GoogleOptions, RunningOptions, SiteOptions):
         """Whether a region may come from headers or a file, so that every region's regime can apply."""
         return bool(self.region_headers or self.networks)
 
+    @property
+    def follows_visits(self) -> bool:
+        """Whether visits of those who chose it are followed."""
+        return self.clickstream and self.record != "none"
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Settings:
         """Settings from a TOML file; folders in it are relative to the file. Raises SettingsError."""

@@ -5,6 +5,7 @@ Refuses to open any store.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,6 +16,9 @@ __all__ = ["POSTGRES", "RecordingOptions", "postgres_parameters"]
 
 #: 13 months: what the CNIL allows for audience measurement
 _RETENTION: Final = {"coarse": 390, "visit": 390, "person": 390}
+#: what a stated route looks like: ``{name}`` is one part of a path, ``{name:path}`` any number of them
+_ROUTE: Final = re.compile(r"/(?>[^{}\s?#]|\{[A-Za-z_][A-Za-z0-9_]*(?::path)?\})*")
+_MOST_ROUTES, _MOST_GOALS, _LONGEST = 1_000, 200, 200
 #: what the address of a PostgreSQL database begins with
 POSTGRES: Final = "postgresql://"
 
@@ -32,6 +36,15 @@ class RecordingOptions(BaseModel):
     ip: Literal["none", "truncated", "full"] = "truncated"
     #: query keys that may be kept on rows of the visit tier; all others are dropped
     query_keys: frozenset[str] = frozenset({"utm_source", "utm_medium", "utm_campaign"})
+    #: query keys that hold the words of the site's own search; on rows of the visit tier, without digits and addresses
+    search_keys: frozenset[str] = frozenset()
+    #: whether visits of those who chose to be measured are followed: a cookie for the visit, and in their pages a
+    #: small script that tells of links, downloads, forms, time and scrolling
+    clickstream: bool = True
+    #: what the application may count as reached with ``scope["consent"].goal(...)``
+    goals: tuple[str, ...] = ()
+    #: routes of an application whose framework names none: "/accounts/{id}/bills"; the first that fits counts
+    routes: tuple[str, ...] = ()
     #: days that event rows are kept, by tier
     retention_days: Mapping[str, int] = Field(default_factory=lambda: dict(_RETENTION))
     #: events that may wait for the store before new ones are dropped and counted
@@ -64,6 +77,25 @@ class RecordingOptions(BaseModel):
         if not set(value) <= set(_RETENTION) or not all(1 <= days <= 3650 for days in value.values()):
             raise ValueError(f"days from 1 to 3650 for some of {', '.join(_RETENTION)}")
         return {**_RETENTION, **value}
+
+    @field_validator("goals")
+    @classmethod
+    def _goal_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) > _MOST_GOALS or not all(name == name.strip() and 0 < len(name) <= 60 for name in value):
+            raise ValueError(f"at most {_MOST_GOALS} names of at most 60 characters")
+        if not all(name.isprintable() for name in value):
+            raise ValueError("names that can be printed")
+        return value
+
+    @field_validator("routes")
+    @classmethod
+    def _stated_routes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for route in value:
+            if not _ROUTE.fullmatch(route) or len(route) > _LONGEST:
+                raise ValueError(f'paths like "/accounts/{{id}}/bills", not {route[:_LONGEST]!r}')
+        if len(value) > _MOST_ROUTES:
+            raise ValueError(f"at most {_MOST_ROUTES} of them")
+        return value
 
     @field_validator("store")
     @classmethod

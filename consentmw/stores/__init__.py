@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from ..errors import SettingsError
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from .sqlite import SqliteStore
 
 __all__ = [
+    "NOTHING",
     "Entry",
     "EventStore",
     "LedgerStore",
     "Link",
     "Published",
+    "Told",
     "open_event_store",
     "open_ledger_store",
     "open_store",
@@ -87,6 +90,11 @@ class Entry:
 Link: TypeAlias = Callable[[int, str], Entry]
 
 
+#: rows that pages' scripts told, each with its counter, by the id under which they were told
+Told: TypeAlias = Mapping[str, Sequence[tuple[Count, Event]]]
+NOTHING: Final[Told] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """One version of the privacy notice, as it was put in force."""
@@ -107,11 +115,14 @@ class EventStore(Protocol):
     because what it was given can't be stored; nothing is half done then.
     """
 
-    def write(self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "") -> None:
+    def write(
+        self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "", told: Told = NOTHING
+    ) -> None:
         """Add to the counters and insert the rows, both or neither, durably.
 
-        Nothing happens for a ``batch`` that was written within the last week: it came again. A row whose receipt
-        was erased is left out: it was under way when its visitor withdrew.
+        Nothing happens for a ``batch`` that was written within the last week: it came again; nor for what was
+        ``told`` under an id that was. A row whose receipt was erased is left out: it was under way when its visitor
+        withdrew; of what was told, its counter, too.
         """
 
     def erase(self, receipt: str) -> int:

@@ -17,8 +17,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, text
 
 from ..events import Context, Count, Event, complete
-from . import schema
-from .rows import CONTEXT_FIELDS, OWN_FIELDS, mark, storable
+from . import NOTHING, Told, schema
+from .rows import CONTEXT_FIELDS, OWN_FIELDS, joined, mark, storable
 from .sql import SqlStore
 
 __all__ = ["REMEMBER_ERASED", "SqlEvents"]
@@ -105,29 +105,34 @@ class SqlEvents(SqlStore):
 
     # -- writing -------------------------------------------------------------------------------
 
-    def write(self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "") -> None:
-        added = [(*count, number) for count, number in counts.items()]
-        whole = {context: complete(context)[:-1] for context in {event.context for event in events}}
-        storable([*added, *whole.values(), *(event[:_PLACE] + event[_PLACE + 1 :] for event in events), (batch,)])
+    def write(
+        self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "", told: Told = NOTHING
+    ) -> None:
+        added, given = joined(counts, events, told)
+        whole = {context: complete(context)[:-1] for context in {event.context for event in given}}
+        own = [event[:_PLACE] + event[_PLACE + 1 : -1] for event in given]
+        storable([*((*count, number) for count, number in added.items()), *whole.values(), *own, (batch, *told)])
         now = time()
         with self._writing() as connection:
             if batch and connection.execute(_ONCE, {"id": batch, "at": int(now)}).rowcount != 1:
                 return
             gone = self._gone(connection, {context.receipt for context in whole if context.receipt})
+            if told:
+                added, given = joined(counts, events, self._first(connection, told, gone, int(now)))
             kept = {context: values for context, values in whole.items() if context.receipt not in gone}
             numbers, new = self._numbered(connection, kept, now)
             if numbers:
                 self._insert(
                     connection,
                     [
-                        (*event[:_PLACE], numbers[event.context], *event[_PLACE + 1 :])
-                        for event in events
+                        (*event[:_PLACE], numbers[event.context], *event[_PLACE + 1 : -1])
+                        for event in given
                         if event.context in numbers
                     ],
                 )
             if added:
                 # Last, because other writers wait for a counter from here to the end of the transaction.
-                self._add(connection, added)
+                self._add(connection, [(*count, number) for count, number in added.items()])
         # Only now are the new ones there for everybody.
         with self._numbering:
             if len(self._numbers) + len(new) > _KNOWN:
@@ -139,6 +144,12 @@ class SqlEvents(SqlStore):
         if not marks:
             return set()
         return {marks[found] for (found,) in connection.execute(_WHICH_GONE, {"marks": list(marks)})}
+
+    def _first(self, connection: Connection, told: Told, gone: set[str], now: int) -> Told:
+        """What of this was not told before, and not under a receipt that is gone."""
+        # In one order for everybody, as below.
+        new = [key for key in sorted(told) if connection.execute(_ONCE, {"id": key, "at": now}).rowcount == 1]
+        return {key: [pair for pair in told[key] if pair[1].context.receipt not in gone] for key in new}
 
     def _numbered(
         self, connection: Connection, contexts: Mapping[Context, Sequence[Any]], now: float

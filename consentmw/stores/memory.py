@@ -13,8 +13,8 @@ from typing import Any
 
 from ..errors import StoreError
 from ..events import Count, Event, complete
-from . import Entry, Link, Published
-from .rows import BLANKED, CONTEXT_FIELDS, OWN_FIELDS, mark, pack, storable
+from . import NOTHING, Entry, Link, Published, Told
+from .rows import BLANKED, CONTEXT_FIELDS, OWN_FIELDS, joined, mark, pack, storable
 
 __all__ = ["MemoryStore"]
 
@@ -34,23 +34,34 @@ class MemoryStore:
         self._lapsed = ("", 0)
         self._notices: dict[str, Published] = {}
 
-    def write(self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "") -> None:
-        rows = [_row(event) for event in events]
-        added = [(*count, number) for count, number in counts.items()]
-        storable([*added, *(tuple(row.values()) for row in rows), (batch,)])
+    def write(
+        self,
+        counts: Mapping[Count, int],
+        events: Sequence[Event],
+        batch: str = "",
+        told: Told = NOTHING,
+    ) -> None:
+        added, given = joined(counts, events, told)
+        rows = [tuple(_row(event).values()) for event in given]
+        storable([*((*count, number) for count, number in added.items()), *rows, (batch, *told)])
         with self._lock:
             if batch and batch in self._batches:
                 return
-            self._batches[batch] = None
-            for count, number in counts.items():
+            new = {key: self._allowed(pairs) for key, pairs in told.items() if key not in self._batches}
+            self._batches.update(dict.fromkeys((batch, *new)))
+            added, given = joined(counts, events, new)
+            for count, number in added.items():
                 self._counts[count] = self._counts.get(count, 0) + number
-            for row in rows:
+            for row in map(_row, given):
                 if not row["receipt"] or mark(row["receipt"]) not in self._erased:
                     self._number += 1
                     self._events[self._number] = {"id": self._number, **row}
             for kept in (self._counts, self._events, self._batches):
                 while len(kept) > self._limit:
                     del kept[next(iter(kept))]  # type: ignore[arg-type]
+
+    def _allowed(self, pairs: Sequence[tuple[Count, Event]]) -> list[tuple[Count, Event]]:
+        return [pair for pair in pairs if mark(pair[1].context.receipt) not in self._erased]
 
     def erase(self, receipt: str) -> int:
         with self._lock:
@@ -191,5 +202,5 @@ class MemoryStore:
 
 
 def _row(event: Event) -> dict[str, Any]:
-    own = {name: value for name, value in zip(OWN_FIELDS, event, strict=True) if name != "context"}
+    own = {name: value for name, value in zip(OWN_FIELDS, event, strict=False) if name != "context"}
     return {**own, **dict(zip(CONTEXT_FIELDS, complete(event.context), strict=False))}

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from hashlib import sha256
 from itertools import chain
 from typing import Any, Final
 
 from ..events import Context, Count, Event
-from . import Entry, Published
+from . import Entry, Published, Told
 
 __all__ = [
     "BLANKED",
@@ -23,6 +23,7 @@ __all__ = [
     "ENTRY_FIELDS",
     "NOTICE_FIELDS",
     "OWN_FIELDS",
+    "joined",
     "mark",
     "pack",
     "storable",
@@ -36,7 +37,7 @@ NOTICE_FIELDS: Final = tuple(field.name for field in fields(Published))
 BLANKED: Final = ("salt", "receipt", "previous", "subject", "detail")
 
 #: the columns of a row but for its number, which the store gives
-OWN_FIELDS: Final = Event._fields
+OWN_FIELDS: Final = Event._fields[:-1]
 #: the columns of a context but for its number
 CONTEXT_FIELDS: Final = Context._fields[:-1]
 
@@ -60,6 +61,19 @@ def storable(rows: Iterable[Sequence[Any]]) -> None:
     numbers = [value for value in values if value.__class__ is int]
     if numbers and not -(2**63) <= min(numbers) <= max(numbers) < 2**63:
         raise ValueError("an int of a row can't be stored")
+
+
+def joined(
+    counts: Mapping[Count, int], events: Sequence[Event], told: Told
+) -> tuple[Mapping[Count, int], Sequence[Event]]:
+    """Counters and rows together with those that pages' scripts told."""
+    if not told:
+        return counts, events
+    added, rows = dict(counts), list(events)
+    for count, event in chain.from_iterable(told.values()):
+        added[count] = added.get(count, 0) + 1
+        rows.append(event)
+    return added, rows
 
 
 def mark(receipt: str) -> str:
