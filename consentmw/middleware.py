@@ -110,7 +110,8 @@ class ConsentMiddleware:
             visitor=visitor,
             granted=ruling.granted,
             own=lambda host: self.site.unknown.own(host, visitor.host),
-            inserts=lambda: self._inserts(scope, decision, response.status),
+            # It gets the status told: holding the response that holds it would leave both to the garbage collector.
+            inserts=lambda status: self._inserts(scope, decision, status),
             extra=lambda: ruling.extra + self._visit(visitor, visit),
             head=scope["method"] == "HEAD",
             revalidates=visitor.revalidates and restore_etag(scope, decision.state),
