@@ -157,7 +157,7 @@ class ConsentMiddleware:
         decision = ruling.decision
         # A page that says something once is no copy of the one that the browser may hold.
         state = decision.state if link.told is None else ""
-        response = GatedResponse(
+        return GatedResponse(
             send,
             consent,
             self.site.catalogue,
@@ -165,13 +165,13 @@ class ConsentMiddleware:
             visitor=visitor,
             granted=ruling.granted,
             own=lambda host: self.site.unknown.own(host, visitor.host),
-            inserts=lambda: self._inserts(scope, visitor, decision, response.status, link.told),
+            # It gets the status told: holding the response that holds it would leave both to the garbage collector.
+            inserts=lambda status: self._inserts(scope, visitor, decision, status, link.told),
             extra=lambda: (*ruling.extra, *link.once, *self.site.visits.goes_on(visitor, visit)),
             head=scope["method"] == "HEAD",
             revalidates=visitor.revalidates and restore_etag(scope, state),
             watch=self.site.unknown.watch(visitor.host),
         )
-        return response
 
     def _once(self, scope: Scope, visitor: Visitor, ruling: Ruling) -> Ruling:
         """What follows where the visitor may have asked for a service once, on this very page."""

@@ -79,7 +79,6 @@ class Site(Jar):
         self.regions = Regions.load(fallback=settings.fallback_regime, overrides=settings.regimes)
         self.whereabouts = Whereabouts(settings.region_headers, settings.networks)
         self.listening = Listening.load(settings.signals, dnt=settings.honor_dnt == "as_gpc")
-        #: whether there are signals beside Global Privacy Control; then their headers are read for every request
         self._hears_more = not self.listening.alone
         self.warnings = refuse_unlawful(settings, self.catalogue, self.regions, self.clock())
         self.notices = Notices.load(settings, self.catalogue)

@@ -86,7 +86,7 @@ class GatedResponse:
         visitor: Visitor,
         granted: frozenset[str],
         own: Callable[[str], bool],
-        inserts: Callable[[], Inserts],
+        inserts: Callable[[int], Inserts],
         extra: Callable[[], Sequence[tuple[bytes, bytes]]],
         head: bool,
         revalidates: bool,
@@ -288,7 +288,7 @@ class GatedResponse:
 
     def _gate(self, headers: Sequence[tuple[bytes, bytes]], start: bytes) -> HtmlGate:
         """The gate for a page that starts like this."""
-        inserts = self._inserts()
+        inserts = self._inserts(self.status)
         head = with_nonces(inserts.head_for(start), headers)
         gate = HtmlGate(
             self._rules,
