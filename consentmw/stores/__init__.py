@@ -15,6 +15,7 @@ from ..errors import SettingsError
 from ..events import Count, Event
 
 if TYPE_CHECKING:
+    from .clickhouse import ClickHouseRows
     from .memory import MemoryStore
     from .postgres import PostgresStore
     from .sqlite import SqliteStore
@@ -27,6 +28,7 @@ __all__ = [
     "Published",
     "open_event_store",
     "open_ledger_store",
+    "open_rows",
     "open_store",
 ]
 
@@ -121,7 +123,10 @@ class EventStore(Protocol):
         """Whether the rows of a receipt were erased, by this process or another."""
 
     def purge(self, now: int, limit: int = 10_000) -> int:
-        """Delete up to ``limit`` rows whose time is over at ``now`` (seconds since 1970); the number of rows."""
+        """Delete rows whose time is over at ``now`` (seconds since 1970); the number of rows.
+
+        Up to ``limit``, where writers have to wait for a deletion.
+        """
 
     def counts(self, limit: int = 1_000, since: int = 0) -> list[dict[str, Any]]:
         """Counters from the hour ``since`` on, newest first: the fields of Count, and ``count``."""
@@ -212,9 +217,23 @@ def open_store(url: str) -> MemoryStore | SqliteStore | PostgresStore:
     return SqliteStore(Path(path))
 
 
-def open_event_store(url: str) -> EventStore:
-    """:func:`open_store`, for the recorder."""
-    return open_store(url)
+def open_event_store(url: str, rows: str = "") -> EventStore:
+    """:func:`open_store`, for the recorder; its rows go to the ClickHouse server at ``rows``, if one is named."""
+    if not rows:
+        return open_store(url)
+    from .split import SplitStore
+
+    behind = open_rows(rows)
+    return SplitStore(open_store(url), behind)
+
+
+def open_rows(url: str) -> ClickHouseRows:
+    """The rows at an address of ClickHouse; they connect when they are used. Raises SettingsError."""
+    try:
+        from .clickhouse import connecting
+    except ImportError as error:
+        raise SettingsError("events_store", "for ClickHouse, install consentmw[clickhouse]") from error
+    return connecting(url)
 
 
 def open_ledger_store(url: str) -> LedgerStore:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from hashlib import blake2b
 from threading import Lock
@@ -49,6 +49,7 @@ _WHICH_GONE: Final = text("SELECT receipt FROM erased WHERE receipt IN :marks").
     bindparam("marks", expanding=True)
 )
 _GONE: Final = text("SELECT receipt FROM erased WHERE receipt = :mark")
+_MARKS: Final = text("SELECT receipt FROM erased WHERE at >= :since")
 _ERASED: Final = text("INSERT INTO erased (receipt, at) VALUES (:mark, :at) ON CONFLICT (receipt) DO NOTHING")
 _ERASE: Final = (
     text("DELETE FROM events WHERE context IN (SELECT id FROM contexts WHERE receipt = :receipt AND receipt <> '')"),
@@ -168,6 +169,16 @@ class SqlEvents(SqlStore):
     def erased(self, receipt: str) -> bool:
         with self._reading() as connection:
             return connection.execute(_GONE, {"mark": mark(receipt)}).first() is not None
+
+    def which_erased(self, receipts: Collection[str]) -> set[str]:
+        """Those of these receipts that were erased."""
+        with self._reading() as connection:
+            return self._gone(connection, receipts)
+
+    def marks(self, since: float) -> list[str]:
+        """The marks of the receipts that were erased since then (seconds since 1970)."""
+        with self._reading() as connection:
+            return [found for (found,) in connection.execute(_MARKS, {"since": int(since)})]
 
     def _tidy(self, connection: Connection, now: int) -> None:
         """Forget what nobody can ask for any more."""

@@ -64,6 +64,16 @@ class MemoryStore:
         with self._lock:
             return mark(receipt) in self._erased
 
+    def which_erased(self, receipts: Collection[str]) -> set[str]:
+        """Those of these receipts that were erased."""
+        with self._lock:
+            return {receipt for receipt in receipts if mark(receipt) in self._erased}
+
+    def marks(self, since: float) -> list[str]:
+        """The marks of erased receipts, all of them: when each was made is not noted."""
+        with self._lock:
+            return list(self._erased)
+
     def purge(self, now: int, limit: int = 10_000) -> int:
         with self._lock:
             return self._forget([row["id"] for row in self._events.values() if row["expires"] <= now][:limit])
