@@ -1,4 +1,4 @@
-"""The command line: check a settings file, verify the ledger, account for usage data.
+"""The command line: check a settings file, migrate stores, verify the ledger, account for usage data.
 
 Exit status: 0 when all is well, 1 when what was looked at is not, 2 when the command was wrong.
 Refuses to do anything that the library can't do.
@@ -19,6 +19,7 @@ from .errors import ConsentError
 from .ledger import Ledger
 from .settings import Settings
 from .site import Site
+from .stores import migrate as migrate_stores
 from .stores import open_ledger_store
 
 __all__ = ["main"]
@@ -72,6 +73,21 @@ def check(path: SettingsFile) -> None:
     if settings.google_mode == "advanced":
         typer.echo("  google_mode = advanced: Google gets pings before the choice; make sure that the law allows it")
     typer.echo(f"  notice {site.notices.id}, last updated {site.notices.updated.isoformat()}")
+
+
+@_app.command()
+def migrate(path: SettingsFile) -> None:
+    """Bring every store to this version, as opening it does, and say what became of it."""
+    settings = _load(path)
+    try:
+        for option, was, version in migrate_stores(settings.store, settings.events_store):
+            if was == version:
+                typer.echo(f"{option}: nothing to do" + (f", it has version {version}" if version else ""))
+            else:
+                typer.echo(f"{option}: {f'was version {was}, now has' if was else 'made, with'} version {version}")
+    except ConsentError as error:
+        typer.echo(f"The stores can't be brought to this version: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 @_ledger.command()

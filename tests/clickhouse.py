@@ -21,12 +21,13 @@ import tempfile
 import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]
 from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
@@ -138,11 +139,11 @@ class Engine:
 
     def __init__(self, folder: Path) -> None:
         """The tables are in ``data`` in this folder."""
-        import chdb
-
+        # Half a gigabyte: for this process only.
+        engine: Any = import_module("chdb")
         self._folder = folder
         self._lock = Lock()
-        self._connection: Any = chdb.connect(str(folder / "data"))
+        self._connection: Any = engine.connect(str(folder / "data"))
 
     def answer(self, statement: bytes, options: dict[str, str]) -> bytes:
         """What the engine says. Raises _Refused."""

@@ -26,6 +26,7 @@ __all__ = [
     "LedgerStore",
     "Link",
     "Published",
+    "migrate",
     "open_event_store",
     "open_ledger_store",
     "open_rows",
@@ -234,6 +235,24 @@ def open_rows(url: str) -> ClickHouseRows:
     except ImportError as error:
         raise SettingsError("events_store", "for ClickHouse, install consentmw[clickhouse]") from error
     return connecting(url)
+
+
+def migrate(url: str, rows: str = "") -> Iterator[tuple[str, int, int]]:
+    """Open the stores that settings name, which brings them to this version, and close them again.
+
+    Gives for each the option that names it, the version that was found (0: there was none) and the one it has now.
+    Raises SettingsError and StoreError.
+    """
+    store = open_store(url)
+    store.close()
+    yield "store", store.was, store.version
+    if rows:
+        behind = open_rows(rows)
+        try:
+            behind.open()
+            yield "events_store", behind.was, behind.version
+        finally:
+            behind.close()
 
 
 def open_ledger_store(url: str) -> LedgerStore:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from threading import Lock
@@ -92,15 +92,15 @@ _CREATE_VERSIONS: Final = (
     f"CREATE TABLE IF NOT EXISTS {_VERSIONS} (version UInt32, at DateTime('UTC') DEFAULT now()) "
     "ENGINE = MergeTree ORDER BY version"
 )
-_ADD_VERSION: Final = f"INSERT INTO {_VERSIONS} (version) VALUES ({{version:UInt32}})"
+_ADD_VERSION: Final = f"INSERT INTO {_VERSIONS} (version) VALUES ({{version:UInt32}})"  # noqa: S608
 _TABLES: Final = (
-    "SELECT name, engine, engine_full FROM system.tables WHERE database = currentDatabase() "
+    "SELECT name, engine, engine_full FROM system.tables WHERE database = currentDatabase() "  # noqa: S608
     f"AND name IN ('{_ROWS}', '{_VERSIONS}')"
 )
 _OF: Final = "SHA256(receipt) = unhex({mark:String})"
 _OVER: Final = "expires <= {now:Int64}"
 _MASKED: Final = (
-    "SELECT sum(bytes_on_disk) FROM system.parts WHERE database = currentDatabase() "
+    "SELECT sum(bytes_on_disk) FROM system.parts WHERE database = currentDatabase() "  # noqa: S608
     f"AND table = '{_ROWS}' AND active AND has_lightweight_delete"
 )
 #: Parts that nobody reads any more go when some partition is dropped, and otherwise when the server finds the time.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from threading import RLock
+from time import time
 from typing import Any
 
 from ..errors import StoreError
@@ -22,6 +23,9 @@ __all__ = ["MemoryStore"]
 class MemoryStore:
     """EventStore and LedgerStore in dictionaries; the same promises as any other store, but durability."""
 
+    #: nothing of it outlives a version
+    was = version = 0
+
     def __init__(self, *, limit: int = 100_000) -> None:
         self._limit = limit
         self._lock = RLock()
@@ -29,7 +33,7 @@ class MemoryStore:
         self._events: dict[int, dict[str, Any]] = {}
         self._number = 0
         self._batches: dict[str, None] = {}
-        self._erased: dict[str, None] = {}
+        self._erased: dict[str, float] = {}
         self._ledger: list[Entry] = []
         self._lapsed = ("", 0)
         self._notices: dict[str, Published] = {}
@@ -55,7 +59,7 @@ class MemoryStore:
     def erase(self, receipt: str) -> int:
         with self._lock:
             if receipt:
-                self._erased[mark(receipt)] = None
+                self._erased[mark(receipt)] = time()
                 if len(self._erased) > self._limit:
                     del self._erased[next(iter(self._erased))]
             return self._forget([row["id"] for row in self._events.values() if receipt and row["receipt"] == receipt])
@@ -70,9 +74,9 @@ class MemoryStore:
             return {receipt for receipt in receipts if mark(receipt) in self._erased}
 
     def marks(self, since: float) -> list[str]:
-        """The marks of erased receipts, all of them: when each was made is not noted."""
+        """The marks of the receipts that were erased since then (seconds since 1970)."""
         with self._lock:
-            return list(self._erased)
+            return [found for found, at in self._erased.items() if at >= since]
 
     def purge(self, now: int, limit: int = 10_000) -> int:
         with self._lock:
