@@ -110,6 +110,13 @@ class Server:
         shutil.rmtree(self.folder)
 
 
+#: as docs/clickhouse.md names the cluster
+CONFIG: Final = """
+<clickhouse><tcp_port>9000</tcp_port><remote_servers><utility><shard><replica>
+<host>127.0.0.1</host><port>9000</port>
+</replica></shard></utility></remote_servers></clickhouse>
+"""
+
 # -- the process --------------------------------------------------------------------------------
 
 _FORMAT = re.compile(rb"\s+FORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
@@ -143,7 +150,9 @@ class Engine:
         engine: Any = import_module("chdb")
         self._folder = folder
         self._lock = Lock()
-        self._connection: Any = engine.connect(str(folder / "data"))
+        # A cluster of this one machine, which is its own when the port is the one that it would listen on.
+        (folder / "config.xml").write_text(CONFIG, "utf-8")
+        self._connection: Any = engine.connect(f"{folder}/data?config-file={folder}/config.xml")
 
     def answer(self, statement: bytes, options: dict[str, str]) -> bytes:
         """What the engine says. Raises _Refused."""

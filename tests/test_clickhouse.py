@@ -307,32 +307,55 @@ def test_a_start_that_was_cut_short_is_finished_by_the_next(clickhouse: Server, 
     assert len(store.events()) == 1
 
 
-def test_rows_of_a_cluster_are_deleted_on_each_of_its_machines(clickhouse: Server) -> None:
-    """The table is distributed then; the statements go to the one behind it, everywhere."""
-    said: list[str] = []
+def cluster(server: Server) -> None:
+    """The tables of the documentation, on a cluster of one machine that keeps no copies."""
+    page = (Path(__file__).parents[1] / "docs" / "clickhouse.md").read_text("utf-8")
+    for block in re.findall("```sql\n(.+?)```", page, re.DOTALL):
+        for statement in block.split(";\n"):
+            alone = re.sub(r" ON CLUSTER utility|Replicated(?=\w*MergeTree)|\('/clickhouse.+?'\)", "", statement)
+            if alone.strip() and not alone.startswith("GRANT"):
+                server.run(alone, "site")
 
-    class Cluster:
-        """Answers as a machine of a cluster does, as far as it is asked here."""
 
-        def query(self, question: str, **_: Any) -> Any:
-            full = "Distributed('utility', 'site', 'consentmw_rows', cityHash64(batch))"
-            found: list[tuple[Any, ...]] = [(1,)]
-            if "system.tables" in question:
-                found = [("consentmw_events", "Distributed", full), ("consentmw_versions", "MergeTree", "")]
-            return type("Result", (), {"result_rows": found})
+def test_the_tables_of_the_documentation_are_those_that_a_single_machine_has(
+    clickhouse: Server, store: SplitStore
+) -> None:
+    store.events()
+    questions = (
+        "arraySort(groupArray((name, type, default_expression, compression_codec))) FROM system.columns WHERE table =",
+        "arraySort(groupArray((name, expr, type_full))) FROM system.data_skipping_indices WHERE table =",
+        "groupArray(engine_full) FROM system.tables WHERE name =",
+    )
+    ours = [raw(clickhouse, f"{question} 'consentmw_events' AND database = 'site'") for question in questions]
+    clickhouse.run("DROP TABLE consentmw_events SYNC", "site")
+    clickhouse.run("DROP TABLE consentmw_versions SYNC", "site")
+    cluster(clickhouse)
+    theirs = [raw(clickhouse, f"{question} 'consentmw_rows' AND database = 'site'") for question in questions]
+    assert theirs == ours
 
-        def command(self, statement: str, **_: Any) -> None:
-            said.append(statement)
 
-    rows = ClickHouseRows(Cluster, "a cluster")  # type: ignore[arg-type]
-    assert rows.erase(RECEIPT) == 1
-    rows.purge(HOUR)
+def test_rows_of_a_cluster_are_spread_counted_once_and_deleted_on_each_machine(
+    clickhouse: Server, store: SplitStore
+) -> None:
+    """What is deleted is deleted behind the distributed table; this engine can tell no other machine, and says so."""
+    cluster(clickhouse)
+    rows = open_rows(clickhouse.url())
+    for _ in range(2):
+        rows.insert(rows.block([(0, event(1)), (1, event(2, "other"))], "batch 1"))
+    rows.close()
+    assert raw(clickhouse, "count() FROM consentmw_rows") == 4
+    assert [row["receipt"] for row in store.events()] == ["other", RECEIPT]
+    assert len(store.events(RECEIPT)) == 1
     place = "`site`.`consentmw_rows` ON CLUSTER `utility`"
-    assert [line.partition(" WHERE")[0] for line in said] == [
-        f"DELETE FROM {place}",
-        f"DELETE FROM {place}",
-        f"ALTER TABLE {place} APPLY DELETED MASK",
+    uses: list[tuple[Callable[[], object], str]] = [
+        (lambda: store.erase(RECEIPT), f"DELETE FROM {place} WHERE SHA256"),
+        (lambda: store.purge(HOUR * 2), f"DELETE FROM {place} WHERE expires"),
+        (lambda: store.purge(0), f"ALTER TABLE {place} APPLY DELETED MASK"),
     ]
+    for use, statement in uses:
+        with pytest.raises(StoreError, match="QUERY_IS_PROHIBITED"):
+            use()
+        assert statement in clickhouse.asked()
 
 
 # -- a server that is not well ------------------------------------------------------------------
