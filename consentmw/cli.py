@@ -59,6 +59,8 @@ def check(path: SettingsFile) -> None:
         raise typer.Exit(1) from error
     typer.echo(f"{path}: good")
     typer.echo(f"  {settings.site_name}, pages under {settings.prefix}, store {settings.store}")
+    if settings.events_store:
+        typer.echo(f"  event rows go to {settings.events_store}")
     for purpose in site.catalogue.purposes.values():
         names = [s.name for s in site.catalogue.disclosed if purpose.key in s.purposes]
         typer.echo(f"  {purpose.key} ({purpose.kind}): {', '.join(names) or 'no service'}")

@@ -113,6 +113,7 @@ def test_migrate_makes_and_changes_stores_and_says_so(tmp_path: Path) -> None:
 def test_migrate_brings_the_rows_of_a_server_along(tmp_path: Path, clickhouse: Server) -> None:
     file = settings(tmp_path, f'events_store = "{clickhouse.url()}"')
     assert consentmw("migrate", file).stdout.splitlines()[1] == "events_store: made, with version 1"
+    assert f"event rows go to {clickhouse.url()}" in consentmw("check", file).stdout
     assert consentmw("migrate", file).stdout.splitlines()[1] == "events_store: nothing to do, it has version 1"
 
 

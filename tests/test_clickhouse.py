@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -32,8 +33,10 @@ from consentmw.stores import clickhouse as room
 from consentmw.stores.clickhouse import ClickHouseRows
 from consentmw.stores.rows import mark
 from consentmw.stores.split import SplitStore
+from demo_site.certificate import ensure
 
 from .clickhouse import PASSWORD, Server
+from .google import Google
 
 #: far ahead: the server deletes by itself what expired by the clock
 HOUR = 3_600_000_000
@@ -496,6 +499,23 @@ def test_what_is_no_clickhouse_is_a_store_error(monkeypatch: pytest.MonkeyPatch,
         with closing(rows), pytest.raises(StoreError, match="can't be read"):
             rows.events()
         listening.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_over_tls_only_a_server_with_a_trusted_certificate_is_told_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool
+) -> None:
+    """The password is in the first request. A certificate of one's own counts when the system is told to trust it."""
+    certificate, key = ensure(tmp_path, ["localhost"])
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    server = Google(tls=context)
+    rows = open_rows(f"clickhouses://web@127.0.0.1:{server.port}/site")
+    with closing(server), closing(rows), pytest.raises(StoreError):
+        rows.events()
+    assert bool(server.bytes) is trusted
 
 
 def test_a_closed_store_says_so(store: SplitStore) -> None:
