@@ -149,6 +149,14 @@ def write_plainly(store: SplitStore, server: Server, *events: Event) -> None:
     assert RECEIPT.encode() in server.data(), "otherwise searching proves nothing"
 
 
+def without_old_parts(store: SplitStore, server: Server) -> None:
+    """Once more if need be: a part that a thread of the engine still holds stays until somebody asks again."""
+    until = time.monotonic() + 20
+    while raw(server, "count() FROM system.parts WHERE table = 'consentmw_events' AND NOT active"):
+        assert time.monotonic() < until, "the engine keeps old parts"
+        store.purge(0)
+
+
 def test_what_was_erased_is_in_no_file_and_no_question(store: SplitStore, clickhouse: Server) -> None:
     """Not behind the mask that hides deleted rows, not in a part from before, not in what the server remembers."""
     rows = [event(number, RECEIPT if number % 3 else "someone else") for number in range(30)]
@@ -156,7 +164,7 @@ def test_what_was_erased_is_in_no_file_and_no_question(store: SplitStore, clickh
     assert store.erase(RECEIPT) == 20
     assert {row["receipt"] for row in store.events()} == {"someone else"}
     assert raw(clickhouse, "count() FROM consentmw_events SETTINGS apply_deleted_mask = 0") == 10
-    assert raw(clickhouse, "count() FROM system.parts WHERE table = 'consentmw_events' AND NOT active") == 0
+    without_old_parts(store, clickhouse)
     assert RECEIPT.encode() not in clickhouse.data()
     assert store.events(RECEIPT) == []
     assert RECEIPT not in clickhouse.asked()
@@ -173,6 +181,7 @@ def test_large_parts_are_cleaned_by_the_daily_purge_and_hide_the_rows_until_then
     monkeypatch.setattr(room, "_AT_ONCE", 1 << 20)
     assert store.purge(HOUR) == 0
     assert raw(clickhouse, "count() FROM consentmw_events SETTINGS apply_deleted_mask = 0") == 1
+    without_old_parts(store, clickhouse)
     assert RECEIPT.encode() not in clickhouse.data()
 
 
@@ -259,8 +268,8 @@ def test_the_server_deletes_by_itself_what_expired(store: SplitStore, clickhouse
 def test_what_is_purged_is_in_no_file(store: SplitStore, clickhouse: Server) -> None:
     write_plainly(store, clickhouse, event(1, expires=HOUR), event(2, "other"))
     assert store.purge(HOUR) == 1
+    without_old_parts(store, clickhouse)
     assert RECEIPT.encode() not in clickhouse.data()
-    assert raw(clickhouse, "count() FROM system.parts WHERE table = 'consentmw_events' AND NOT active") == 0
 
 
 def test_each_month_has_a_partition_and_no_time_is_too_strange(store: SplitStore, clickhouse: Server) -> None:
