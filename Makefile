@@ -74,5 +74,5 @@ $(stamp)test-$(key):
 	@scripts/make-venv $(VENV)
 	@echo "Installing consentmw and its tests into $(VENV)"
 	@$(pip) install --constraint $(LOCK) --upgrade pip
-	@$(pip) install --constraint $(LOCK) --editable '.[demo,fast,geo,postgres]' --group test
+	@$(pip) install --constraint $(LOCK) --editable '.[clickhouse,demo,fast,geo,postgres]' --group test
 	@rm -f $(stamp)test-* $(stamp)demo-*; touch $@ $(stamp)demo-$(key)

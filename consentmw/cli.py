@@ -1,4 +1,4 @@
-"""The command line: check a settings file, verify the ledger, account for usage data.
+"""The command line: check a settings file, migrate stores, verify the ledger, account for usage data.
 
 Exit status: 0 when all is well, 1 when what was looked at is not, 2 when the command was wrong.
 Refuses to do anything that the library can't do.
@@ -27,6 +27,7 @@ from .pages import Pages
 from .publishing import app as _notice
 from .settings import KEYS_VARIABLE, Settings
 from .site import Site
+from .stores import migrate as migrate_stores
 from .stores import open_ledger_store
 
 __all__ = ["main"]
@@ -71,6 +72,8 @@ def check(path: SettingsFile) -> None:
         raise typer.Exit(1) from error
     typer.echo(f"{path}: good")
     typer.echo(f"  {settings.site_name}, pages under {settings.prefix}, store {settings.store}")
+    if settings.events_store:
+        typer.echo(f"  event rows go to {settings.events_store}")
     for purpose in site.catalogue.purposes.values():
         names = [s.name for s in site.catalogue.disclosed if purpose.key in s.purposes]
         typer.echo(f"  {purpose.key} ({purpose.kind}): {', '.join(names) or 'no service'}")
@@ -86,6 +89,21 @@ def check(path: SettingsFile) -> None:
     if settings.google_mode == "advanced":
         typer.echo("  google_mode = advanced: Google gets pings before the choice; make sure that the law allows it")
     typer.echo(f"  notice {site.notices.id}, last updated {site.notices.updated.isoformat()}")
+
+
+@_app.command()
+def migrate(path: SettingsFile) -> None:
+    """Bring every store to this version, as opening it does, and say what became of it."""
+    settings = _load(path)
+    try:
+        for option, was, version in migrate_stores(settings.store, settings.events_store):
+            if was == version:
+                typer.echo(f"{option}: nothing to do" + (f", it has version {version}" if version else ""))
+            else:
+                typer.echo(f"{option}: {f'was version {was}, now has' if was else 'made, with'} version {version}")
+    except ConsentError as error:
+        typer.echo(f"The stores can't be brought to this version: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 @_ledger.command()

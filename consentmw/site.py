@@ -90,7 +90,7 @@ class Site(Jar):
         self.rest = timedelta(days=settings.refusal_days)
         self.policy = Policy(settings.ip, settings.query_keys, settings.retention_days)
         self.recorder = Recorder(
-            lambda: open_event_store(settings.store),
+            lambda: open_event_store(settings.store, settings.events_store),
             capacity=settings.queue_capacity,
             interval=settings.flush_seconds,
             spool=open_spool(settings),

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from consentmw.recorder.processes import living
 
+from . import clickhouse as rows
 from .postgres import Server
 
 ROOT = Path(__file__).parent.parent
@@ -77,3 +78,21 @@ def postgres(_postgres_server: Server) -> Server:
     _postgres_server.start()
     _postgres_server.run("DROP SCHEMA IF EXISTS consentmw CASCADE")
     return _postgres_server
+
+
+@pytest.fixture(scope="session")
+def _clickhouse_server() -> Iterator[rows.Server]:
+    server = rows.Server()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def clickhouse(_clickhouse_server: rows.Server, monkeypatch: pytest.MonkeyPatch) -> rows.Server:
+    """A ClickHouse server that runs, with an empty database ``site``, whatever the test before did to it."""
+    _clickhouse_server.fails()
+    _clickhouse_server.start()
+    _clickhouse_server.run("DROP DATABASE IF EXISTS site SYNC")
+    _clickhouse_server.run("CREATE DATABASE site")
+    monkeypatch.setenv("CONSENTMW_CLICKHOUSE_PASSWORD", rows.PASSWORD)
+    return _clickhouse_server

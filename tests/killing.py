@@ -1,6 +1,6 @@
 """Serves visitors in processes that are killed (SIGKILL) under load; run as a program of its own by test_loss.
 
-usage: python -m tests.killing STORE-URL SPOOL-FOLDER KILLS
+usage: python -m tests.killing STORE-URL SPOOL-FOLDER KILLS [EVENTS-STORE-URL]
 
 Each process is a fork that answers requests through the whole middleware, one after the other, as
 fast as it can: page views, each of a page of its own, and in between choices. What is answered, and
@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -100,12 +101,14 @@ async def serve(site: ConsentMiddleware, number: int, pipe: int) -> None:
 
 
 def main() -> None:
-    url, spool, kills = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    url, spool, kills, rows = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), "".join(sys.argv[4:])
     dice = random.Random(4711)
     told = []
     # As a server does that loads the application before it forks its workers; and the patterns of agents with it.
-    site = mounted(page, store=url, spool=spool, flush_seconds=FLUSH, record="pages")
+    site = mounted(page, store=url, events_store=rows, spool=spool, flush_seconds=FLUSH, record="pages")
     read_agent(AGENT)
+    if rows:
+        import_module("consentmw.stores.clickhouse")
     for number in range(kills):
         reads, writes = os.pipe()
         child = os.fork()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 
 from consentmw import __version__
 from consentmw.ledger import Ledger, new_receipt
-from consentmw.stores import open_ledger_store
+from consentmw.stores import open_event_store, open_ledger_store, schema
+
+from .clickhouse import Server
 
 DEMO = Path(__file__).parent.parent / "demo_site" / "consent.toml"
 
@@ -84,6 +87,49 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     done = consentmw("check", tmp_path / "none.toml")
     assert done.returncode == 1
     assert "none.toml" in done.stderr
+
+
+def test_migrate_makes_and_changes_stores_and_says_so(tmp_path: Path) -> None:
+    file, latest = settings(tmp_path), schema.SCHEMA_VERSION
+    said = [consentmw("migrate", file).stdout for _ in range(2)]
+    assert said == [f"store: made, with version {latest}\n", f"store: nothing to do, it has version {latest}\n"]
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
+        # As version 3 was: rows in one table.
+        for table in ("events", "contexts", "batches"):
+            database.execute(f"DROP TABLE {table}")
+        database.execute(
+            f"CREATE TABLE events (id TEXT PRIMARY KEY, at, kind, expires, {schema._ALIKE}, {schema._APART})"
+        )
+        database.execute("CREATE INDEX events_receipt ON events (receipt)")
+        database.execute(
+            "INSERT INTO events (id, at, kind, expires, tier, receipt, notice) VALUES ('1',2,'page',3,'visit','r','n')"
+        )
+        database.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
+    assert consentmw("migrate", file).stdout == f"store: was version 3, now has version {latest}\n"
+    with closing(open_event_store(f"sqlite:///{tmp_path}/ledger.db")) as store:
+        assert [row["receipt"] for row in store.events("r")] == ["r"]
+
+
+def test_migrate_brings_the_rows_of_a_server_along(tmp_path: Path, clickhouse: Server) -> None:
+    file = settings(tmp_path, f'events_store = "{clickhouse.url()}"')
+    assert consentmw("migrate", file).stdout.splitlines()[1] == "events_store: made, with version 1"
+    assert f"event rows go to {clickhouse.url()}" in consentmw("check", file).stdout
+    assert consentmw("migrate", file).stdout.splitlines()[1] == "events_store: nothing to do, it has version 1"
+
+
+def test_migrate_names_the_store_that_it_could_not_open(tmp_path: Path) -> None:
+    """What came before it is done and said."""
+    file = settings(tmp_path, 'events_store = "clickhouse://web@127.0.0.1:9/site"')
+    done = consentmw("migrate", file)
+    assert (done.returncode, done.stdout.partition(":")[0]) == (1, "store")
+    assert "site on 127.0.0.1 can't be opened" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_migrate_has_nothing_to_do_in_memory(tmp_path: Path) -> None:
+    file = tmp_path / "consent.toml"
+    file.write_text('debug = true\nstore = "memory:"\n', "utf-8")
+    assert consentmw("migrate", file).stdout == "store: nothing to do\n"
 
 
 def test_verify_finds_nothing_in_a_ledger_that_nobody_touched(tmp_path: Path) -> None:

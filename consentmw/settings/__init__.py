@@ -19,11 +19,18 @@ from pydantic import ConfigDict, ValidationError, model_validator
 
 from ..errors import SettingsError
 from .google import GoogleOptions
-from .recording import POSTGRES, RecordingOptions, postgres_parameters
+from .recording import CLICKHOUSE_VARIABLE, POSTGRES, RecordingOptions, clickhouse_parameters, postgres_parameters
 from .running import RunningOptions
 from .site import MIN_SECRET, SiteOptions
 
-__all__ = ["GOOGLE_VARIABLE", "KEYS_VARIABLE", "Settings", "postgres_parameters"]
+__all__ = [
+    "CLICKHOUSE_VARIABLE",
+    "GOOGLE_VARIABLE",
+    "KEYS_VARIABLE",
+    "Settings",
+    "clickhouse_parameters",
+    "postgres_parameters",
+]
 
 #: environment variable with the signing keys, comma separated, oldest first; the last one signs
 KEYS_VARIABLE: Final = "CONSENTMW_SECRET_KEYS"

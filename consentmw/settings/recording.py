@@ -8,11 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, Field, field_validator
 
-__all__ = ["POSTGRES", "RecordingOptions", "postgres_parameters"]
+__all__ = [
+    "CLICKHOUSE_VARIABLE",
+    "POSTGRES",
+    "ClickHouse",
+    "RecordingOptions",
+    "clickhouse_parameters",
+    "postgres_parameters",
+]
 
 #: 13 months: what the CNIL allows for audience measurement
 _RETENTION: Final = {"coarse": 390, "visit": 390, "person": 390}
@@ -21,6 +29,11 @@ _ROUTE: Final = re.compile(r"/(?>[^{}\s?#]|\{[A-Za-z_][A-Za-z0-9_]*(?::path)?\})
 _MOST_ROUTES, _MOST_GOALS, _LONGEST = 1_000, 200, 200
 #: what the address of a PostgreSQL database begins with
 POSTGRES: Final = "postgresql://"
+#: environment variable with the password of the ClickHouse server
+CLICKHOUSE_VARIABLE: Final = "CONSENTMW_CLICKHOUSE_PASSWORD"
+#: what its address begins with, and the port that is meant when none is named
+_CLICKHOUSE: Final = {"clickhouse": 8123, "clickhouses": 8443}
+_DATABASE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 class RecordingOptions(BaseModel):
@@ -30,6 +43,9 @@ class RecordingOptions(BaseModel):
     #: where events and the ledger live: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``memory:`` or
     #: ``postgresql://user@host:5432/database``; not in the repr, because such an address may hold a password
     store: str = Field(default="sqlite:///consentmw.db", repr=False)
+    #: where event rows live instead, for sites with very many: ``clickhouse://user@host:8123/database``, or
+    #: ``clickhouses://`` for TLS. Counters, proofs and erased receipts stay in ``store``
+    events_store: str = ""
     #: pages: HTML answers; all: every answer of the application; none: choices only
     record: Literal["pages", "all", "none"] = "pages"
     #: what becomes of a visitor's address on rows of the visit tier: none, truncated (/24, /48) or full
@@ -108,6 +124,52 @@ class RecordingOptions(BaseModel):
                 '"memory:", "sqlite:///relative.db", "sqlite:////absolute.db" or "postgresql://user@host/database"'
             )
         return value
+
+    @field_validator("events_store")
+    @classmethod
+    def _events_store_url(cls, value: str) -> str:
+        if value:
+            clickhouse_parameters(value)
+        return value
+
+
+class ClickHouse(NamedTuple):
+    """What an address of ClickHouse says."""
+
+    secure: bool
+    host: str
+    port: int
+    user: str
+    database: str
+
+
+def clickhouse_parameters(url: str) -> ClickHouse:
+    """What an address like ``clickhouse://user@host:8123/database`` says.
+
+    Raises ValueError that shows nothing of it, for anything else and for an address with a password in it.
+    """
+    expected = "an address like clickhouse://user@host:8123/database, or clickhouses:// for TLS"
+    try:
+        read = urlsplit(url)
+        port = read.port
+    except ValueError:
+        raise ValueError(expected) from None
+    if read.password is not None:
+        raise ValueError(f"an address without a password; set {CLICKHOUSE_VARIABLE} in the environment")
+    database = unquote(read.path[1:]) or "default"
+    printable = url.isascii() and url.isprintable() and " " not in url
+    if (
+        read.scheme not in _CLICKHOUSE
+        or not read.hostname
+        or port == 0
+        or read.query
+        or read.fragment
+        or not printable
+        or not _DATABASE.fullmatch(database)
+    ):
+        raise ValueError(expected)
+    user = unquote(read.username or "default")
+    return ClickHouse(read.scheme == "clickhouses", read.hostname, port or _CLICKHOUSE[read.scheme], user, database)
 
 
 def postgres_parameters(url: str) -> dict[str, Any]:

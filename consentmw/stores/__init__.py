@@ -16,6 +16,7 @@ from ..errors import SettingsError
 from ..events import Count, Event
 
 if TYPE_CHECKING:
+    from .clickhouse import ClickHouseRows
     from .memory import MemoryStore
     from .postgres import PostgresStore
     from .sqlite import SqliteStore
@@ -28,8 +29,10 @@ __all__ = [
     "Link",
     "Published",
     "Told",
+    "migrate",
     "open_event_store",
     "open_ledger_store",
+    "open_rows",
     "open_store",
 ]
 
@@ -91,7 +94,7 @@ Link: TypeAlias = Callable[[int, str], Entry]
 
 
 #: rows that pages' scripts told, each with its counter, by the id under which they were told
-Told: TypeAlias = Mapping[str, Sequence[tuple[Count, Event]]]
+Told: TypeAlias = Mapping[str, Sequence[tuple[Count, Event | None]]]
 NOTHING: Final[Told] = MappingProxyType({})
 
 
@@ -132,7 +135,10 @@ class EventStore(Protocol):
         """Whether the rows of a receipt were erased, by this process or another."""
 
     def purge(self, now: int, limit: int = 10_000) -> int:
-        """Delete up to ``limit`` rows whose time is over at ``now`` (seconds since 1970); the number of rows."""
+        """Delete rows whose time is over at ``now`` (seconds since 1970); the number of rows.
+
+        Up to ``limit``, where writers have to wait for a deletion.
+        """
 
     def counts(self, limit: int = 1_000, since: int = 0) -> list[dict[str, Any]]:
         """Counters from the hour ``since`` on, newest first: the fields of Count, and ``count``."""
@@ -229,9 +235,41 @@ def open_store(url: str) -> MemoryStore | SqliteStore | PostgresStore:
     return SqliteStore(Path(path))
 
 
-def open_event_store(url: str) -> EventStore:
-    """:func:`open_store`, for the recorder."""
-    return open_store(url)
+def open_event_store(url: str, rows: str = "") -> EventStore:
+    """:func:`open_store`, for the recorder; its rows go to the ClickHouse server at ``rows``, if one is named."""
+    if not rows:
+        return open_store(url)
+    from .split import SplitStore
+
+    behind = open_rows(rows)
+    return SplitStore(open_store(url), behind)
+
+
+def open_rows(url: str) -> ClickHouseRows:
+    """The rows at an address of ClickHouse; they connect when they are used. Raises SettingsError."""
+    try:
+        from .clickhouse import connecting
+    except ImportError as error:
+        raise SettingsError("events_store", "for ClickHouse, install consentmw[clickhouse]") from error
+    return connecting(url)
+
+
+def migrate(url: str, rows: str = "") -> Iterator[tuple[str, int, int]]:
+    """Open the stores that settings name, which brings them to this version, and close them again.
+
+    Gives for each the option that names it, the version that was found (0: there was none) and the one it has now.
+    Raises SettingsError and StoreError.
+    """
+    store = open_store(url)
+    store.close()
+    yield "store", store.was, store.version
+    if rows:
+        behind = open_rows(rows)
+        try:
+            behind.open()
+            yield "events_store", behind.was, behind.version
+        finally:
+            behind.close()
 
 
 def open_ledger_store(url: str) -> LedgerStore:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from hashlib import blake2b
 from threading import Lock
@@ -52,6 +52,8 @@ _WHICH_GONE: Final = text("SELECT receipt FROM erased WHERE receipt IN :marks").
     bindparam("marks", expanding=True)
 )
 _GONE: Final = text("SELECT receipt FROM erased WHERE receipt = :mark")
+_NOTED: Final = text("SELECT id FROM batches WHERE id IN :ids").bindparams(bindparam("ids", expanding=True))
+_MARKS: Final = text("SELECT receipt FROM erased WHERE at >= :since")
 _ERASED: Final = text("INSERT INTO erased (receipt, at) VALUES (:mark, :at) ON CONFLICT (receipt) DO NOTHING")
 _ERASE: Final = (
     text("DELETE FROM events WHERE context IN (SELECT id FROM contexts WHERE receipt = :receipt AND receipt <> '')"),
@@ -149,7 +151,10 @@ class SqlEvents(SqlStore):
         """What of this was not told before, and not under a receipt that is gone."""
         # In one order for everybody, as below.
         new = [key for key in sorted(told) if connection.execute(_ONCE, {"id": key, "at": now}).rowcount == 1]
-        return {key: [pair for pair in told[key] if pair[1].context.receipt not in gone] for key in new}
+        return {
+            key: [(count, row) for count, row in told[key] if row is None or row.context.receipt not in gone]
+            for key in new
+        }
 
     def _numbered(
         self, connection: Connection, contexts: Mapping[Context, Sequence[Any]], now: float
@@ -182,6 +187,21 @@ class SqlEvents(SqlStore):
     def erased(self, receipt: str) -> bool:
         with self._reading() as connection:
             return connection.execute(_GONE, {"mark": mark(receipt)}).first() is not None
+
+    def which_erased(self, receipts: Collection[str]) -> set[str]:
+        """Those of these receipts that were erased."""
+        with self._reading() as connection:
+            return self._gone(connection, receipts)
+
+    def noted(self, ids: Collection[str]) -> set[str]:
+        """Those of these batches, and of what was told, that were written."""
+        with self._reading() as connection:
+            return {found for (found,) in connection.execute(_NOTED, {"ids": list(ids)})}
+
+    def marks(self, since: float) -> list[str]:
+        """The marks of the receipts that were erased since then (seconds since 1970)."""
+        with self._reading() as connection:
+            return [found for (found,) in connection.execute(_MARKS, {"since": int(since)})]
 
     def _tidy(self, connection: Connection, now: int) -> None:
         """Forget what nobody can ask for any more."""

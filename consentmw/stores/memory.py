@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from threading import RLock
+from time import time
 from typing import Any
 
 from ..errors import StoreError
@@ -22,6 +23,9 @@ __all__ = ["MemoryStore"]
 class MemoryStore:
     """EventStore and LedgerStore in dictionaries; the same promises as any other store, but durability."""
 
+    #: nothing of it outlives a version
+    was = version = 0
+
     def __init__(self, *, limit: int = 100_000) -> None:
         self._limit = limit
         self._lock = RLock()
@@ -29,7 +33,7 @@ class MemoryStore:
         self._events: dict[int, dict[str, Any]] = {}
         self._number = 0
         self._batches: dict[str, None] = {}
-        self._erased: dict[str, None] = {}
+        self._erased: dict[str, float] = {}
         self._ledger: list[Entry] = []
         self._lapsed = ("", 0)
         self._notices: dict[str, Published] = {}
@@ -60,13 +64,13 @@ class MemoryStore:
                 while len(kept) > self._limit:
                     del kept[next(iter(kept))]  # type: ignore[arg-type]
 
-    def _allowed(self, pairs: Sequence[tuple[Count, Event]]) -> list[tuple[Count, Event]]:
-        return [pair for pair in pairs if mark(pair[1].context.receipt) not in self._erased]
+    def _allowed(self, pairs: Sequence[tuple[Count, Event | None]]) -> list[tuple[Count, Event | None]]:
+        return [(count, row) for count, row in pairs if row is None or mark(row.context.receipt) not in self._erased]
 
     def erase(self, receipt: str) -> int:
         with self._lock:
             if receipt:
-                self._erased[mark(receipt)] = None
+                self._erased[mark(receipt)] = time()
                 if len(self._erased) > self._limit:
                     del self._erased[next(iter(self._erased))]
             return self._forget([row["id"] for row in self._events.values() if receipt and row["receipt"] == receipt])
@@ -74,6 +78,21 @@ class MemoryStore:
     def erased(self, receipt: str) -> bool:
         with self._lock:
             return mark(receipt) in self._erased
+
+    def which_erased(self, receipts: Collection[str]) -> set[str]:
+        """Those of these receipts that were erased."""
+        with self._lock:
+            return {receipt for receipt in receipts if mark(receipt) in self._erased}
+
+    def noted(self, ids: Collection[str]) -> set[str]:
+        """Those of these batches, and of what was told, that were written."""
+        with self._lock:
+            return {one for one in ids if one in self._batches}
+
+    def marks(self, since: float) -> list[str]:
+        """The marks of the receipts that were erased since then (seconds since 1970)."""
+        with self._lock:
+            return [found for found, at in self._erased.items() if at >= since]
 
     def purge(self, now: int, limit: int = 10_000) -> int:
         with self._lock:

@@ -72,7 +72,8 @@ def joined(
     added, rows = dict(counts), list(events)
     for count, event in chain.from_iterable(told.values()):
         added[count] = added.get(count, 0) + 1
-        rows.append(event)
+        if event is not None:
+            rows.append(event)
     return added, rows
 
 

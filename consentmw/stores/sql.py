@@ -87,6 +87,9 @@ class SqlStore(ABC):
         self._pid = os.getpid()
         self._closed = False
         self._inherited: list[object] = []
+        #: the version that was found; 0: there was none
+        self.was = 0
+        self.version = schema.SCHEMA_VERSION
 
     # -- what a dialect adds -------------------------------------------------------------------
 
@@ -135,6 +138,7 @@ class SqlStore(ABC):
         if not found.isdigit() or int(found) > schema.SCHEMA_VERSION:
             known = f"this version knows {schema.SCHEMA_VERSION}: update consentmw first"
             raise StoreError(f"{self._name} has schema {found or 'unknown'}, and {known}")
+        self.was = int(found) if tables else 0
         for version in range(int(found) + 1, schema.SCHEMA_VERSION + 1):
             self._change(connection, version)
             connection.execute(_SET, {"key": "schema", "value": str(version)})
