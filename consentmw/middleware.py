@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .consent import Consent
 from .decision import Decision
+from .diagnostics import DiagnosticLog
 from .events import Facts, minimise, template
 from .gate.headers import restore_etag
 from .gate.response import GatedResponse, Inserts
@@ -141,6 +142,8 @@ class ConsentMiddleware:
     def _record(
         self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse, started: float
     ) -> None:
+        if self.site.diagnostics is not None:
+            self._diagnose(self.site.diagnostics, scope, visitor, response.status, started)
         if self.site.relay.pages:
             self._report(scope, visitor, decision, response)
         mode = self.settings.record
@@ -165,6 +168,13 @@ class ConsentMiddleware:
                     self.recorder.put(met)
         except Exception:
             logger.exception("a page view could not be recorded")
+
+    def _diagnose(self, log: DiagnosticLog, scope: Scope, visitor: Visitor, status: int, started: float) -> None:
+        """Note a request of the application. Ours are left out: a choice must not be found beside an address."""
+        try:
+            log.note(started, visitor.address, scope["method"], _route(scope, status), status, visitor.agent)
+        except Exception:
+            logger.exception("a request could not be noted")
 
     def _report(self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse) -> None:
         """Tell Google of a page that was seen, where the visitor allows it."""

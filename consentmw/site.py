@@ -17,9 +17,11 @@ from anyio.to_thread import run_sync
 
 from .choice import MAX_COOKIE, Choice, CookieCodec, Locale
 from .decision import Decision, closed, decide, granted_kinds, once
+from .diagnostics import open_diagnostics
 from .errors import SettingsError
 from .events import Policy
 from .events.hosts import Met
+from .events.networks import open_visitor_networks
 from .gate.cookies import expiries, hide, leftovers
 from .gate.csp import HostPolicy
 from .gate.hints import concealed
@@ -95,7 +97,8 @@ class Site:
         self.locales = CookieCodec(Locale, "locale", keys)
         self.onces = CookieCodec(Once, "once", keys)
         self.valid_for = timedelta(days=settings.valid_days)
-        self.policy = Policy(settings.ip, settings.query_keys, settings.retention_days)
+        self.policy = _policy(settings)
+        self.diagnostics = open_diagnostics(settings.diagnostic_log, settings.diagnostic_days)
         self.recorder = Recorder(
             lambda: open_event_store(settings.store),
             capacity=settings.queue_capacity,
@@ -218,6 +221,8 @@ class Site:
         extra = (*expiries(left, visitor.host, secure=secure), *hosts)
         extra += _reasons(decision) if self.settings.debug else ()
         granted = granted_kinds(self.catalogue, decision)
+        if self.settings.accept_hints and "analytics" in granted:
+            extra += ((b"accept-ch", ", ".join(self.settings.accept_hints).encode("ascii")),)
         return Ruling(decision, self.rules(decision.denied, decision.cookieless), extra, left, granted)
 
     def expiries(self, visitor: Visitor, decision: Decision) -> tuple[tuple[bytes, bytes], ...]:
@@ -279,6 +284,18 @@ class Site:
         await run_sync(self.relay.close)
         await run_sync(self.recorder.close)
         await run_sync(self.ledger.close)
+        if self.diagnostics is not None:
+            await run_sync(self.diagnostics.close)
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        settings.ip,
+        settings.query_keys,
+        internal=settings.internal_networks,
+        networks=open_visitor_networks(settings.asn_networks, settings.reverse_dns),
+        retention_days=settings.retention_days,
+    )
 
 
 def _reasons(decision: Decision) -> tuple[tuple[bytes, bytes], ...]:

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, field_validator
 
-__all__ = ["POSTGRES", "RecordingOptions", "postgres_parameters"]
+from .networks import checked_networks
+
+__all__ = ["POSTGRES", "Hint", "RecordingOptions", "postgres_parameters"]
 
 #: 13 months: what the CNIL allows for audience measurement
 _RETENTION: Final = {"coarse": 390, "visit": 390, "person": 390}
+#: the client hints that a row is made from: nobody is asked for what nobody reads
+Hint: TypeAlias = Literal[
+    "Sec-CH-UA-Form-Factors", "Sec-CH-UA-Full-Version-List", "Sec-CH-UA-Model", "Sec-CH-UA-Platform-Version"
+]
 #: what the address of a PostgreSQL database begins with
 POSTGRES: Final = "postgresql://"
 
@@ -30,6 +36,16 @@ class RecordingOptions(BaseModel):
     record: Literal["pages", "all", "none"] = "pages"
     #: what becomes of a visitor's address on rows of the visit tier: none, truncated (/24, /48) or full
     ip: Literal["none", "truncated", "full"] = "truncated"
+    #: networks of the site's own people (CIDR): their requests are counted and recorded as ``internal``
+    internal_networks: tuple[str, ...] = ()
+    #: MMDB file (GeoLite2 ASN, ip-location-db ...) that tells the provider of an address, for rows of the visit tier;
+    #: None asks none
+    asn_networks: Path | None = None
+    #: whether the domain name system is asked for the domain of an address, for rows of the visit tier: the operator
+    #: of the visitor's network can see that
+    reverse_dns: bool = False
+    #: what browsers are asked to tell about themselves (Accept-CH) where analytics is allowed
+    accept_hints: tuple[Hint, ...] = ()
     #: query keys that may be kept on rows of the visit tier; all others are dropped
     query_keys: frozenset[str] = frozenset({"utm_source", "utm_medium", "utm_campaign"})
     #: days that event rows are kept, by tier
@@ -44,6 +60,13 @@ class RecordingOptions(BaseModel):
     #: megabytes that may wait there before new rows are dropped and counted; 0: rows wait in memory only
     spool_megabytes: int = Field(default=256, ge=0, le=1_000_000)
 
+    # -- finding faults ------------------------------------------------------------------------
+    #: file in which each request of the application stands with its full address, a new one each day, its date behind
+    #: the name; None writes none
+    diagnostic_log: Path | None = None
+    #: days until such a file is deleted
+    diagnostic_days: int = Field(default=7, ge=1, le=30)
+
     # -- links in e-mails ----------------------------------------------------------------------
     #: days that click-through links and pixels are honoured after signing; 0 for ever, since old mails are opened
     token_days: int = Field(default=0, ge=0, le=3650)
@@ -54,6 +77,18 @@ class RecordingOptions(BaseModel):
         if not set(value) <= set(_RETENTION) or not all(1 <= days <= 3650 for days in value.values()):
             raise ValueError(f"days from 1 to 3650 for some of {', '.join(_RETENTION)}")
         return {**_RETENTION, **value}
+
+    @field_validator("internal_networks")
+    @classmethod
+    def _own_people(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return checked_networks(value)
+
+    @field_validator("diagnostic_log")
+    @classmethod
+    def _in_a_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and (not value.parent.is_dir() or value.is_dir()):
+            raise ValueError("a file in a folder that exists")
+        return value
 
     @field_validator("store")
     @classmethod
