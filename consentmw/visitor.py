@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from .proxies import Headers, Trusted, client_address, first_parameter, vouched
 
-__all__ = ["HINTS", "READ_HINTS", "Headers", "Trusted", "Visitor", "client_address", "cookies", "gpc"]
+__all__ = ["HINTS", "READ_HINTS", "SAID_HINTS", "Headers", "Trusted", "Visitor", "client_address", "cookies", "gpc"]
 
 _BOTS: Final = Path(__file__).parent / "data" / "bots.txt"
 #: no agent is longer than this unless it wants to be a burden
@@ -48,6 +48,7 @@ READ_HINTS: Final = (
     b"sec-ch-ua-model",
     b"sec-ch-ua-platform-version",
 )
+SAID_HINTS: Final = (*_SAYS, *READ_HINTS)
 _MAX_HINT: Final = 512
 
 #: header name -> the name it is kept under; several old names of one header share one
@@ -227,18 +228,20 @@ class Visitor:
         """Whether the browser tells about its device what it only tells where it was asked to."""
         return b"hint" in self._found
 
-    def hints(self, asked: bool) -> tuple[tuple[str, str], ...]:
-        """Client hints about browser and device by name; ``asked``: also those that were only sent on request.
+    def hints(self, asked: bool) -> tuple[bytes, ...]:
+        """Client hints about browser and device, as sent, in the order of :data:`SAID_HINTS`; none from most browsers.
 
-        A value longer than any browser's is left out.
+        ``asked``: also those that were only sent on request.
         """
         found = self._found
-        said: list[tuple[bytes, bytes]] = [(name, found[name]) for name in _SAYS if name in found]
-        if asked and self.hinted:
-            said += [(name.lower(), value) for name, value in self.headers if name.lower() in READ_HINTS]
-        return tuple(
-            [(name.decode("ascii"), value.decode("latin-1")) for name, value in said if len(value) < _MAX_HINT]
-        )
+        # What is cut is broken, and a broken field counts as absent.
+        said: tuple[bytes, ...] = ()
+        if b"sec-ch-ua" in found or b"sec-ch-ua-platform" in found:
+            said = tuple([found.get(name, b"")[:_MAX_HINT] for name in _SAYS])
+        if asked and b"hint" in found:
+            sent = {name.lower(): value[:_MAX_HINT] for name, value in self.headers}
+            said = (*(said or (b"",) * len(_SAYS)), *(sent.get(name, b"") for name in READ_HINTS))
+        return said
 
     @property
     def dnt(self) -> bool:

@@ -21,7 +21,7 @@ from consentmw.events import networks as room
 from consentmw.events.networks import Domains, Networks, inside
 from consentmw.settings import Settings
 
-from .asgi import App, html, http_scope, run
+from .asgi import App, Header, html, http_scope, run
 from .mounted import PAGE, choice_cookie, mounted
 from .test_events import CHROME, GOOGLEBOT, decision, facts
 
@@ -332,9 +332,14 @@ def test_an_address_is_inside_or_not(address: str, own: bool) -> None:
     assert inside(address, OWN) is own
 
 
-async def counted(client: str, agent: str, **options: Any) -> list[dict[str, Any]]:
+async def counted(client: str, agent: str, *more: Header, **options: Any) -> list[dict[str, Any]]:
     site = mounted(App(*html(PAGE)), internal_networks=("203.0.113.0/24",), **options)
-    headers = [("cookie", choice_cookie(site, "analytics")), ("user-agent", agent), ("x-forwarded-for", "203.0.113.9")]
+    headers: list[Header] = [
+        ("cookie", choice_cookie(site, "analytics")),
+        ("user-agent", agent),
+        ("x-forwarded-for", "203.0.113.9"),
+        *more,
+    ]
     await run(site, http_scope(headers=headers, client=(client, 1)))
     assert site.recorder.flush(20)
     found = [*site.recorder.store.counts(), *site.recorder.store.events()]
@@ -355,6 +360,14 @@ async def test_own_people_are_marked_and_never_left_out(client: str, agent: str,
     """Nor is it enough to say so: the header of an untrusted peer makes nobody an employee."""
     count, row = await counted(client, agent)
     assert (count["bot"], row["bot"]) == (verdict, verdict)
+
+
+@pytest.mark.parametrize(
+    "header", [("Sec-Purpose", "prefetch;prerender"), ("purpose", "prefetch"), ("x-moz", "prefetch")]
+)
+async def test_what_a_browser_fetches_ahead_is_recorded_as_that(header: Header) -> None:
+    count, row = await counted("198.51.100.7", CHROME, header)
+    assert (count["bot"], row["bot"]) == ("prefetch", "prefetch")
 
 
 async def test_own_people_behind_a_trusted_proxy_are_marked() -> None:

@@ -119,11 +119,7 @@ def test_a_row_is_completed_before_it_is_stored(store: Store, make: Callable[...
     recorder = make()
     recorder.put(
         COUNT,
-        event(1)._replace(
-            context=Context(
-                "visit", "r1", "n1", raw=Raw(FIREFOX)
-            )
-        ),
+        event(1)._replace(context=Context("visit", "r1", "n1", raw=Raw(FIREFOX))),
     )
     assert recorder.flush(20)
     assert store.events()[0]["browser"] == "Firefox"

@@ -49,7 +49,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 def event(number: int, receipt: str = "", tier: str = "visit", expires: int = HOUR + 86_400) -> Event:
     said = {name: f"{name} é 日本" for name in TIER_FIELDS[tier]}
     own = {name: number if name in ("status", "duration_ms") else said[name] for name in said if name in OWN_FIELDS}
-    context = Context(tier, receipt, "n1", **{name: said[name] for name in said if name in CONTEXT_FIELDS})
+    alike: dict[str, Any] = {name: said[name] for name in said if name in CONTEXT_FIELDS}
+    context = Context(tier, receipt, "n1", **alike)
     return Event(HOUR + number, "page", expires, context, **own)  # type: ignore[arg-type]
 
 

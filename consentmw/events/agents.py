@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
+from ..visitor import SAID_HINTS
 from . import fields
 
 __all__ = ["Hints", "read_agent"]
 
-#: names of hints in lower case, and what was sent
-Hints = tuple[tuple[str, str], ...]
+#: what was sent, in the order of SAID_HINTS
+Hints: TypeAlias = tuple[bytes, ...]
 
 #: what brands are called in a User-Agent, on desktops and on phones
 _BRANDS: Final = {
@@ -59,7 +60,7 @@ def read_agent(raw: str, hints: Hints = ()) -> Mapping[str, str]:
         ("mobile", agent.is_mobile),
         ("desktop", agent.is_pc),
     )
-    said = dict(hints)
+    said = {name.decode("ascii"): value.decode("latin-1") for name, value in zip(SAID_HINTS, hints, strict=False)}
     device = _device(next((name for name, fits in classes if fits), "other"), said)
     browser, browser_version = _brand(said) or (agent.browser.family, agent.browser.version_string)
     system, system_version = _system(said) or (agent.os.family, agent.os.version_string)
