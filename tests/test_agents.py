@@ -61,6 +61,7 @@ def test_a_brand_is_what_the_browser_calls_itself(brands: str, mobile: str, brow
     [
         ('"Windows"', '"13.0.0"', "Windows", "Windows 11"),
         ('"Windows"', '"19.0.0"', "Windows", "Windows 11"),
+        ('"Windows"', '"12.0.0"', "Windows", "Windows 10"),
         ('"Windows"', '"10.0.0"', "Windows", "Windows 10"),
         ('"Windows"', '"1.0.0"', "Windows", "Windows 10"),
         ('"Windows"', '"0.3.0"', "Windows", "Windows 8.1"),

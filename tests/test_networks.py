@@ -213,7 +213,7 @@ def test_addresses_that_wait_are_bounded(
     names.answers.clear()
     domains.ask(f"93.184.{n // 250}.{n % 250}" for n in range(5_000))
     assert domains._waiting.qsize() <= 1_000
-    assert domains._threads <= 4
+    assert domains._threads <= 8
     assert len(domains._found) <= 100
 
 

@@ -29,7 +29,7 @@ __all__ = ["Domains", "Networks", "inside", "open_visitor_networks"]
 logger = logging.getLogger("consentmw")
 
 #: threads that ask; each may hang for as long as the system's resolver likes
-_THREADS: Final = 4
+_THREADS: Final = 8
 #: addresses that may wait for one of them; of more the domain stays unknown
 _WAITING: Final = 1_000
 #: answers that are remembered; each some 200 bytes
