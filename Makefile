@@ -23,7 +23,7 @@ help: ## this list
 demo: $(stamp)demo-$(key) ## install what is missing and serve the demo site; PORT=8000
 	@PORT=$(PORT) exec $(python) -m demo_site
 
-test: $(stamp)test-$(key) browser postgres gpp-reference ## every check: style, types, unit, server and browser tests
+test: $(stamp)test-$(key) browser postgres references ## every check: style, types, unit, server and browser tests
 	@$(python) -m pytest $(PARALLEL) $(ARGS)
 
 lint: $(stamp)test-$(key) ## style and types only
@@ -58,10 +58,15 @@ postgres:
 		scripts/install-packages postgresql; \
 	}; scripts/find-postgres >/dev/null
 
-# The official library for GPP strings, to compare ours with.
-.PHONY: gpp-reference
-gpp-reference: $(stamp)test-$(key)
-	@scripts/install-gpp-reference $(VENV)
+# What others have made, to compare ours with: the official library for GPP strings, agents and what they are.
+.PHONY: references
+references: $(stamp)test-$(key)
+	@scripts/install-reference $(VENV) gpp
+	@scripts/install-reference $(VENV) agent
+	@scripts/find-uap-core >/dev/null 2>&1 || { \
+		[ -z "$$CONSENTMW_UAP_CORE" ] && echo "Installing what agents are compared with" && \
+		scripts/install-packages uap-core; \
+	}; scripts/find-uap-core >/dev/null
 
 $(stamp)demo-$(key):
 	@scripts/make-venv $(VENV)

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .accounts import Known
 from .consent import Consent
 from .decision import Decision
+from .diagnostics import DiagnosticLog
 from .events import Facts, minimise
 from .events.notices import count_served
 from .events.reading import queried, terms
@@ -200,6 +201,8 @@ class ConsentMiddleware:
         response: GatedResponse,
         started: float,
     ) -> None:
+        if self.site.diagnostics is not None:
+            self._diagnose(self.site.diagnostics, scope, visitor, response.status, started)
         if self.site.relay.pages:
             self._report(scope, visitor, decision, response)
         mode = self.settings.record
@@ -238,6 +241,15 @@ class ConsentMiddleware:
         if words:
             count, event = minimise(replace(facts, kind="search", target=words), decision, self.site.policy)
             self.recorder.put(count._replace(route=route), event)
+
+    def _diagnose(self, log: DiagnosticLog, scope: Scope, visitor: Visitor, status: int, started: float) -> None:
+        """Note a request of the application. Ours are left out: a choice must not be found beside an address."""
+        try:
+            log.note(
+                started, visitor.address, scope["method"], self.site.routes.of(scope, status)[0], status, visitor.agent
+            )
+        except Exception:
+            logger.exception("a request could not be noted")
 
     def _report(self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse) -> None:
         """Tell Google of a page that was seen, where the visitor allows it."""

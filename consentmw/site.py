@@ -17,9 +17,11 @@ from anyio.to_thread import run_sync
 from .accounts import BY_ACCOUNT, NOBODY, Known, in_force
 from .choice import Choice
 from .decision import Decision, closed, decide, granted_kinds, once
+from .diagnostics import open_diagnostics
 from .errors import LedgerError, StoreError
 from .events import Policy
 from .events.hosts import Met
+from .events.networks import open_visitor_networks
 from .gate.cookies import expiries, leftovers
 from .gate.csp import HostPolicy
 from .gate.gpp_page import GppPage
@@ -88,7 +90,8 @@ class Site(Jar):
         self.pseudonyms = Pseudonyms.configured(settings.secret_keys[0] if settings.debug else "")
         self.valid_for = timedelta(days=settings.valid_days)
         self.rest = timedelta(days=settings.refusal_days)
-        self.policy = Policy(settings.ip, settings.query_keys, settings.retention_days)
+        self.policy = _policy(settings)
+        self.diagnostics = open_diagnostics(settings.diagnostic_log, settings.diagnostic_days)
         self.recorder = Recorder(
             lambda: open_event_store(settings.store, settings.events_store),
             capacity=settings.queue_capacity,
@@ -178,6 +181,8 @@ class Site(Jar):
         extra = (*expiries(left, visitor.host, secure=secure), *ended, *hosts)
         extra += _reasons(decision) if self.settings.debug else ()
         granted = granted_kinds(self.catalogue, decision)
+        if self.settings.accept_hints and "analytics" in granted:
+            extra += ((b"accept-ch", ", ".join(self.settings.accept_hints).encode("ascii")),)
         return Ruling(decision, self.rules(decision.denied, decision.cookieless), extra, left, granted, session=session)
 
     def expiries(self, visitor: Visitor, decision: Decision) -> tuple[tuple[bytes, bytes], ...]:
@@ -278,6 +283,18 @@ class Site(Jar):
         await run_sync(self.relay.close)
         await run_sync(self.recorder.close)
         await run_sync(self.ledger.close)
+        if self.diagnostics is not None:
+            await run_sync(self.diagnostics.close)
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        settings.ip,
+        settings.query_keys,
+        internal=settings.internal_networks,
+        networks=open_visitor_networks(settings.asn_networks, settings.reverse_dns),
+        retention_days=settings.retention_days,
+    )
 
 
 def _reasons(decision: Decision) -> tuple[tuple[bytes, bytes], ...]:

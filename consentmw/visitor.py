@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from .proxies import Headers, Trusted, client_address, first_parameter, vouched
 
-__all__ = ["HINTS", "Headers", "Trusted", "Visitor", "client_address", "cookies", "gpc"]
+__all__ = ["HINTS", "READ_HINTS", "SAID_HINTS", "Headers", "Trusted", "Visitor", "client_address", "cookies", "gpc"]
 
 _BOTS: Final = Path(__file__).parent / "data" / "bots.txt"
 #: no agent is longer than this unless it wants to be a burden
@@ -39,18 +39,30 @@ HINTS: Final = frozenset(
     b"sec-ch-viewport-height downlink sec-ch-downlink ect sec-ch-ect rtt sec-ch-rtt".split()
 )
 
+#: what a browser says about itself unasked (User-Agent Client Hints, section 3), and of the hints that it only sends
+#: where it was asked those that a row is made from
+_SAYS: Final = (b"sec-ch-ua", b"sec-ch-ua-mobile", b"sec-ch-ua-platform")
+READ_HINTS: Final = (
+    b"sec-ch-ua-form-factors",
+    b"sec-ch-ua-full-version-list",
+    b"sec-ch-ua-model",
+    b"sec-ch-ua-platform-version",
+)
+SAID_HINTS: Final = (*_SAYS, *READ_HINTS)
+_MAX_HINT: Final = 512
+
 #: header name -> the name it is kept under; several old names of one header share one
 _KEPT: Final[dict[bytes, bytes]] = {
     name: name
     for name in (
         *(b"host", b"cookie", b"sec-gpc", b"dnt", b"accept", b"accept-language", b"user-agent", b"referer", b"origin"),
-        *(b"sec-fetch-site", b"sec-purpose", b"x-forwarded-proto", b"forwarded", b"if-none-match"),
+        *(b"sec-fetch-site", b"sec-purpose", b"x-forwarded-proto", b"forwarded", b"if-none-match", *_SAYS),
     )
 } | {**dict.fromkeys((b"purpose", b"x-moz", b"x-purpose"), b"sec-purpose"), **dict.fromkeys(HINTS, b"hint")}
 #: what joins the lines of a header that may come several times; of any other the first line counts
 _JOINED: Final = {
     b"cookie": b"; ",
-    **dict.fromkeys((b"sec-gpc", b"dnt", b"accept", b"accept-language", b"sec-purpose"), b", "),
+    **dict.fromkeys((b"sec-gpc", b"dnt", b"accept", b"accept-language", b"sec-purpose", *_SAYS), b", "),
 }
 
 
@@ -222,6 +234,21 @@ class Visitor:
             return self._found.get(name, b"")
         return b", ".join(value for key, value in self.headers if key.lower() == name)
 
+    def hints(self, asked: bool) -> tuple[bytes, ...]:
+        """Client hints about browser and device, as sent, in the order of :data:`SAID_HINTS`; none from most browsers.
+
+        ``asked``: also those that were only sent on request.
+        """
+        found = self._found
+        # What is cut is broken, and a broken field counts as absent.
+        said: tuple[bytes, ...] = ()
+        if b"sec-ch-ua" in found or b"sec-ch-ua-platform" in found:
+            said = tuple([found.get(name, b"")[:_MAX_HINT] for name in _SAYS])
+        if asked and b"hint" in found:
+            sent = {name.lower(): value[:_MAX_HINT] for name, value in self.headers}
+            said = (*(said or (b"",) * len(_SAYS)), *(sent.get(name, b"") for name in READ_HINTS))
+        return said
+
     def cookie(self, name: str) -> list[str]:
         """All values of this cookie in the order sent: other paths and domains may have set it too."""
         # By find and slice, not by splitting: this runs for every request, on whatever a site piled up.
@@ -246,4 +273,7 @@ class Visitor:
         if b"sec-purpose" in self._found and _SPECULATIVE.search(self.sec_purpose):
             return "prefetch"
         agent = self.agent[:_MAX_AGENT]
-        return _program(agent) if agent.strip() else "no agent"
+        if not agent.strip():
+            return "no agent"
+        # Programs that borrow a browser's name forget that it also says it in another place.
+        return _program(agent) or ("bot: headless" if b"Headless" in self._found.get(b"sec-ch-ua", b"") else "")

@@ -7,21 +7,18 @@ know what a region means.
 
 from __future__ import annotations
 
-import logging
 import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .errors import SettingsError
+from .mmdb import open_networks
 from .visitor import Visitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["CDNS", "Whereabouts"]
-
-logger = logging.getLogger("consentmw")
 
 #: what CDNs call the headers with country and subdivision (ISO 3166-1 and -2); Akamai packs both into one
 CDNS: Final = {
@@ -45,7 +42,10 @@ class Whereabouts:
     def __init__(self, cdn: str = "", networks: Path | None = None) -> None:
         """``cdn``: a key of :data:`CDNS`, or "" for none; ``networks``: an MMDB file, or None."""
         self._names = CDNS.get(cdn)
-        self._find: Callable[[str], str] | None = lru_cache(_REMEMBERED)(_opened(networks)) if networks else None
+        self._find: Callable[[str], str] | None = None
+        if networks is not None:
+            record = open_networks(networks, "networks")
+            self._find = lru_cache(_REMEMBERED)(lambda address: _located(record(address)))
         #: whether there is anything to ask
         self.known = bool(self._names or self._find)
 
@@ -81,28 +81,6 @@ def _code(country: str, subdivision: str) -> str:
     # CloudFront writes IA, some write US-IA.
     subdivision = subdivision.removeprefix(f"{country}-")
     return f"{country}-{subdivision}" if _SUBDIVISION.fullmatch(subdivision) else country
-
-
-def _opened(path: Path) -> Callable[[str], str]:
-    try:
-        # Imported here, because only sites with such a file need it.
-        from maxminddb import InvalidDatabaseError, open_database
-    except ImportError as error:
-        raise SettingsError("networks", "the package maxminddb: pip install 'consentmw[geo]'") from error
-    try:
-        reader = open_database(path)
-    except (OSError, ValueError, InvalidDatabaseError) as error:
-        raise SettingsError("networks", f"an MMDB file that can be read ({error})") from error
-
-    def find(address: str) -> str:
-        try:
-            return _located(reader.get(address))
-        except (ValueError, OSError, InvalidDatabaseError):
-            # An IPv6 address in a file of IPv4, or a file that was damaged under us.
-            logger.warning("the file of networks could not be asked for an address", exc_info=True)
-            return ""
-
-    return find
 
 
 def _located(found: Any) -> str:

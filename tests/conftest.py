@@ -62,6 +62,16 @@ def chromium_path() -> str:
 
 
 @pytest.fixture(scope="session")
+def uap_core() -> Path:
+    """The folder with the fixtures of uap-core. Without one a test fails and says how to get it."""
+    search = [str(ROOT / "scripts" / "find-uap-core")]
+    found = subprocess.run(search, env=_CALLER, capture_output=True, text=True, check=False)
+    if found.returncode != 0:
+        pytest.fail(found.stderr.strip(), pytrace=False)
+    return Path(found.stdout.strip())
+
+
+@pytest.fixture(scope="session")
 def _postgres_server() -> Iterator[Server]:
     search = [str(ROOT / "scripts" / "find-postgres")]
     found = subprocess.run(search, env=_CALLER, capture_output=True, text=True, check=False)

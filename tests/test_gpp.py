@@ -127,7 +127,7 @@ def library() -> dict[str, Any]:
     module = home / "node_modules" / "@iabgpp" / "cmpapi" / "lib" / "mjs" / "index.js"
     node = shutil.which("node")
     assert node, "Node.js is needed to compare with the official library"
-    assert module.exists(), "make test installs the official library; by hand: scripts/install-gpp-reference .venv"
+    assert module.exists(), "make test installs the official library; by hand: scripts/install-reference .venv gpp"
     installed = json.loads((home / "node_modules" / "@iabgpp" / "cmpapi" / "package.json").read_text("utf-8"))
     wanted = json.loads((TESTS / "gpp_reference" / "package.json").read_text("utf-8"))
     assert installed["version"] == wanted["dependencies"]["@iabgpp/cmpapi"]

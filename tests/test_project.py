@@ -137,6 +137,22 @@ def test_a_named_database_server_that_is_none_is_refused() -> None:
     assert "CONSENTMW_POSTGRES" in done.stderr
 
 
+def test_make_test_installs_what_agents_are_compared_with_where_it_is_missing() -> None:
+    script = make("test")
+    assert "scripts/find-uap-core" in script
+    assert "scripts/install-packages uap-core" in script
+    assert re.search(r"scripts/install-reference \S+ agent", script)
+
+
+def test_named_fixtures_that_are_none_are_refused() -> None:
+    environment = {**os.environ, "CONSENTMW_UAP_CORE": str(ROOT)}
+    done = subprocess.run(
+        [str(ROOT / "scripts" / "find-uap-core")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "CONSENTMW_UAP_CORE" in done.stderr
+
+
 def test_without_the_right_to_install_it_says_what_to_type(tmp_path: Path) -> None:
     """No apt on the path: the script must fail with the packages' names, not with a shell error."""
     done = subprocess.run(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from consentmw.errors import StoreError
-from consentmw.events import Context, Count, Event
+from consentmw.events import Context, Count, Event, Raw
 from consentmw.recorder import Recorder
 from consentmw.recorder.batches import Batch, Row
 from consentmw.recorder.spool import Spool
@@ -121,11 +121,7 @@ def test_a_row_is_completed_before_it_is_stored(store: Store, make: Callable[...
     recorder = make()
     recorder.put(
         COUNT,
-        event(1)._replace(
-            context=Context(
-                "visit", "r1", "n1", raw="Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
-            )
-        ),
+        event(1)._replace(context=Context("visit", "r1", "n1", raw=Raw(FIREFOX))),
     )
     assert recorder.flush(20)
     assert store.events()[0]["browser"] == "Firefox"
@@ -654,7 +650,7 @@ def test_the_agent_as_sent_never_reaches_the_disk(store: Store, make: Callable[.
     """A spool is a disk like any other: it holds what the store would hold."""
     recorder = make(spool=spool)
     store.fails = StoreError("down")
-    recorder.put(COUNT, event(1)._replace(context=Context("visit", "r1", "n1", raw=FIREFOX)))
+    recorder.put(COUNT, event(1)._replace(context=Context("visit", "r1", "n1", raw=Raw(FIREFOX))))
     assert recorder.flush(20)
     content = b"".join(path.read_bytes() for path in spool._folder.iterdir())
     assert b"Firefox" in content

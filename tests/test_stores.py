@@ -67,7 +67,8 @@ def event(number: int, receipt: str = "", tier: str = "visit", expires: int = HO
         for name in said
         if name in OWN_FIELDS
     }
-    context = Context(tier, receipt, "n1", **{name: said[name] for name in said if name in CONTEXT_FIELDS})
+    alike: dict[str, Any] = {name: said[name] for name in said if name in CONTEXT_FIELDS}
+    context = Context(tier, receipt, "n1", **alike)
     return Event(HOUR + number, "page", expires, context, **own)  # type: ignore[arg-type]
 
 

@@ -341,7 +341,7 @@ def test_what_is_handed_on_as_text_is_bounded() -> None:
         ("Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)", ""),
         ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "bot: bot"),
         ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 HeadlessChrome/141.0.0.0 Safari/537.36", "bot: headless"),
-        ("curl/8.5.0", "bot: curl/"),
+        ("curl/8.5.0", "bot: curl"),
         ("python-requests/2.32", "bot: python-requests"),
         ("FacebookExternalHit/1.1", "bot: facebookexternalhit"),
         ("CUBOT crawler", "bot: crawl"),

@@ -11,17 +11,19 @@ Refuses to know how a decision was made, or where a row is kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..decision import TIERS, Decision
 from ..regions import DECLINED
 from ..visitor import Visitor
-from .agents import read_agent
+from .agents import Hints, read_agent
 from .ids import uuid7
+from .networks import Networks, inside
 from .paths import template
+from .policy import Policy
 from .reading import LANGUAGES, kept_query, referring, truncate
 
 __all__ = [
@@ -32,8 +34,10 @@ __all__ = [
     "Event",
     "Facts",
     "Policy",
+    "Raw",
     "complete",
     "minimise",
+    "prepare",
     "template",
     "truncate",
     "uuid7",
@@ -46,13 +50,11 @@ _DAY: Final = 86_400
 _CLASSES: Final = tuple(f"{number}xx" for number in range(10))
 _COARSE: Final = frozenset({"route", "status", "bot", "referrer_host", "browser", "os", "device", "language", "region"})
 _VISIT: Final = _COARSE | {
-    *("ip", "agent", "accept_language", "referrer", "query", "duration_ms", "method", "host"),
+    *("ip", "isp", "domain", "agent", "accept_language", "referrer", "query", "duration_ms", "method", "host"),
     *("session", "target", "value"),
 }
 _PERSON: Final = _VISIT | {"campaign", "link", "recipient"}
 
-#: read from the agent by :func:`complete`
-_FROM_AGENT: Final = frozenset({"browser", "os", "device", "agent"})
 #: tier -> the dimensions a row of that tier may hold (design 3); a ``count`` tier has no row at all
 TIER_FIELDS: Final[Mapping[str, frozenset[str]]] = dict(
     zip(TIERS, (frozenset[str](), _COARSE, _VISIT, _PERSON), strict=True)
@@ -116,6 +118,19 @@ class Count(NamedTuple):
     why: str = ""
 
 
+class Raw(NamedTuple):
+    """What a context is completed from, in the writer's thread. It stays in memory and belongs in no log."""
+
+    #: the User-Agent as sent
+    agent: str
+    #: client hints as sent, as far as the tier allows to read them
+    hints: Hints = ()
+    #: the address, where something is to be found out about its network; else ""
+    address: str = ""
+    #: who finds that out
+    networks: Networks | None = None
+
+
 class Context(NamedTuple):
     """What the rows of one visitor under one choice have alike. A dimension that the tier forbids is None."""
 
@@ -136,11 +151,15 @@ class Context(NamedTuple):
     host: str | None = None
     #: random id of the visit
     session: str | None = None
-    #: the agent as sent, until :func:`complete` has read it; no store has a column for it
-    raw: str = ""
+    #: the provider of the visitor's connection
+    isp: str | None = None
+    #: registrable domain of the visitor's address
+    domain: str | None = None
+    #: what was sent, until :func:`complete` has read it; no store has a column for it
+    raw: Raw | None = None
 
     def __repr__(self) -> str:
-        """Without the agent as sent, which belongs in no log."""
+        """Without what was sent, which belongs in no log."""
         return f"Context({', '.join(f'{name}={value!r}' for name, value in zip(_CONTEXT, self, strict=False))})"
 
 
@@ -175,18 +194,6 @@ _CONTEXT: Final = Context._fields[:-1]
 EVENT_FIELDS: Final = ("id", *(name for name in Event._fields[:-1] if name != "context"), *_CONTEXT)
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What a site chose to keep inside the limits of a tier."""
-
-    #: of the address, in the visit and person tiers: nothing, the network (/24, /48) or all of it
-    ip: Literal["none", "truncated", "full"] = "truncated"
-    #: query keys whose values may be kept; everything else in a query is dropped
-    query_keys: frozenset[str] = frozenset()
-    #: days a row is kept, by tier; 390 are the 13 months that the CNIL allows for audience measurement
-    retention_days: Mapping[str, int] = field(default_factory=lambda: {"coarse": 390, "visit": 390, "person": 390})
-
-
 def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, Event | None]:
     """The one place that decides what is recorded: a counter, and a row when the tier allows one.
 
@@ -196,30 +203,17 @@ def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, E
     hour = int(facts.at) // _HOUR * _HOUR
     tier = decision.tier
     visitor = facts.visitor
-    bot = facts.verdict or visitor.bot
+    # Marked, never left out: whoever reads the figures decides what to make of them.
+    internal = policy.internal and inside(visitor.address, policy.internal)
+    bot = "internal" if internal else facts.verdict or visitor.bot
     if facts.recipient:
         return _of_recipient(facts, decision, policy, hour, bot)
     if tier not in _ROWS:
         return _count(facts, hour, bot, "count", decision.why("analytics")), None
-    coarse, ip = tier == "coarse", policy.ip
-    context = _context(
-        tier,
-        # A choice in force need not be about measurement, and a receipt would tie such rows together.
-        "" if coarse else decision.receipt,
-        decision.notice,
-        bot,
-        facts.language,
-        decision.region,
-        visitor.address if not coarse and ip != "none" else "",
-        ip,
-        "" if coarse else visitor.accept_language[:201],
-        "" if coarse else visitor.host,
-        visitor.agent[:512],
-        "" if coarse else facts.session,
-    )
+    context = _alike(facts, decision, policy, bot)
     host, page = referring(visitor.referrer)
     expires = int(facts.at) + policy.retention_days[tier] * _DAY
-    if coarse:
+    if tier == "coarse":
         event = Event(float(hour), facts.kind, expires, context, facts.route, facts.status, host)
     else:
         person = tier == "person"
@@ -256,6 +250,31 @@ def _of_recipient(facts: Facts, decision: Decision, policy: Policy, hour: int, b
     return _count(facts, hour, bot, "person", ""), event
 
 
+def _alike(facts: Facts, decision: Decision, policy: Policy, bot: str) -> Context:
+    """The context of this request's row: nothing is handed on that its tier does not need."""
+    visitor = facts.visitor
+    coarse = decision.tier == "coarse"
+    networks = None if coarse else policy.networks
+    return _context(
+        decision.tier,
+        # A choice in force need not be about measurement, and a receipt would tie such rows together.
+        "" if coarse else decision.receipt,
+        decision.notice,
+        bot,
+        facts.language,
+        decision.region,
+        visitor.address if not coarse and (policy.ip != "none" or networks is not None) else "",
+        policy.ip,
+        "" if coarse else visitor.accept_language[:201],
+        "" if coarse else visitor.host,
+        visitor.agent[:512],
+        "" if coarse else facts.session,
+        # What a browser tells only where it is asked belongs to a visitor who allowed it.
+        visitor.hints(asked=not coarse),
+        networks,
+    )
+
+
 def _count(facts: Facts, hour: int, bot: str, tier: str, why: str) -> Count:
     campaign = facts.campaign if facts.kind in _MAIL else ""
     return Count(hour, facts.kind, facts.route, _CLASSES[facts.status // 100 % 10], bot, campaign, tier, why)
@@ -275,6 +294,8 @@ def _context(
     host: str,
     agent: str,
     session: str,
+    hints: Hints,
+    networks: Networks | None,
 ) -> Context:
     """The context of a visitor's rows, as far as the tier allows."""
     base = language.partition("-")[0].lower()
@@ -289,16 +310,31 @@ def _context(
     }
     allowed = TIER_FIELDS[tier]
     found: dict[str, Any] = {name: value for name, value in known.items() if name in allowed}
-    return Context(tier, receipt, notice, raw=agent, **found)
+    raw = Raw(agent, hints, address if networks is not None else "", networks)
+    return Context(tier, receipt, notice, raw=raw, **found)
+
+
+def prepare(contexts: Iterable[Context]) -> None:
+    """Find out what has to be asked for elsewhere before :func:`complete` is called; takes a second at most."""
+    asked: dict[Networks, list[str]] = {}
+    for context in contexts:
+        if context.raw is not None and context.raw.networks is not None:
+            asked.setdefault(context.raw.networks, []).append(context.raw.address)
+    for networks, addresses in asked.items():
+        networks.prepare(addresses)
 
 
 @lru_cache(maxsize=4096)
 def complete(context: Context) -> Context:
-    """The context with the dimensions of its agent that the tier allows, and without the agent as sent.
+    """The context with the dimensions of its agent and network that the tier allows, and without what was sent.
 
     Slow for an agent that was not read before: for the writer thread only.
     """
-    if not context.raw:
+    raw = context.raw
+    if raw is None:
         return context
-    known = read_agent(context.raw)
-    return context._replace(raw="", **{name: known[name] for name in _FROM_AGENT & TIER_FIELDS[context.tier]})
+    known: dict[str, Any] = {**read_agent(raw.agent, raw.hints), "isp": "", "domain": ""}
+    if raw.networks is not None:
+        known.update(isp=raw.networks.provider(raw.address), domain=raw.networks.domain(raw.address))
+    allowed = TIER_FIELDS[context.tier]
+    return context._replace(raw=None, **{name: value for name, value in known.items() if name in allowed})

@@ -15,6 +15,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final
 
 from ..errors import SpoolFull, StoreError
+from ..events import prepare
 from .batches import Batch
 from .spool import Spool
 
@@ -74,6 +75,7 @@ class Backlog:
 
     def keep(self, batch: Batch) -> None:
         """Bring a batch to the store, or to where it waits for it. Raises whatever kept it from both."""
+        prepare({event.context for event in batch.events})
         if self._spool is None:
             self._write(batch)
             return

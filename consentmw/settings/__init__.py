@@ -73,7 +73,7 @@ class Settings(RecordingOptions, GoogleOptions, RunningOptions, SiteOptions):
             raise SettingsError("file", "a TOML file in UTF-8", file) from error
         except tomllib.TOMLDecodeError as error:
             raise SettingsError("file", f"valid TOML ({error})", file) from error
-        for key in ("templates", "notices", "networks", "spool", "revoked_links"):
+        for key in ("templates", "notices", "networks", "asn_networks", "spool", "revoked_links", "diagnostic_log"):
             if isinstance(values.get(key), str):
                 values[key] = file.parent / values[key]
         if "secret_keys" in values:

@@ -8,15 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, Field, field_validator
+
+from .networks import checked_networks
 
 __all__ = [
     "CLICKHOUSE_VARIABLE",
     "POSTGRES",
     "ClickHouse",
+    "Hint",
     "RecordingOptions",
     "clickhouse_parameters",
     "postgres_parameters",
@@ -27,6 +30,10 @@ _RETENTION: Final = {"coarse": 390, "visit": 390, "person": 390}
 #: what a stated route looks like: ``{name}`` is one part of a path, ``{name:path}`` any number of them
 _ROUTE: Final = re.compile(r"/(?>[^{}\s?#]|\{[A-Za-z_][A-Za-z0-9_]*(?::path)?\})*")
 _MOST_ROUTES, _MOST_GOALS, _LONGEST = 1_000, 200, 200
+#: the client hints that a row is made from: nobody is asked for what nobody reads
+Hint: TypeAlias = Literal[
+    "Sec-CH-UA-Form-Factors", "Sec-CH-UA-Full-Version-List", "Sec-CH-UA-Model", "Sec-CH-UA-Platform-Version"
+]
 #: what the address of a PostgreSQL database begins with
 POSTGRES: Final = "postgresql://"
 #: environment variable with the password of the ClickHouse server
@@ -50,6 +57,16 @@ class RecordingOptions(BaseModel):
     record: Literal["pages", "all", "none"] = "pages"
     #: what becomes of a visitor's address on rows of the visit tier: none, truncated (/24, /48) or full
     ip: Literal["none", "truncated", "full"] = "truncated"
+    #: networks of the site's own people (CIDR): their requests are counted and recorded as ``internal``
+    internal_networks: tuple[str, ...] = ()
+    #: MMDB file (GeoLite2 ASN, ip-location-db ...) that tells the provider of an address, for rows of the visit tier;
+    #: None asks none
+    asn_networks: Path | None = None
+    #: whether the domain name system is asked for the domain of an address, for rows of the visit tier: the operator
+    #: of the visitor's network can see that
+    reverse_dns: bool = False
+    #: what browsers are asked to tell about themselves (Accept-CH) where analytics is allowed
+    accept_hints: tuple[Hint, ...] = ()
     #: query keys that may be kept on rows of the visit tier; all others are dropped
     query_keys: frozenset[str] = frozenset({"utm_source", "utm_medium", "utm_campaign"})
     #: query keys that hold the words of the site's own search; on rows of the visit tier, without digits and addresses
@@ -72,6 +89,13 @@ class RecordingOptions(BaseModel):
     spool: Path | None = None
     #: megabytes that may wait there before new rows are dropped and counted; 0: rows wait in memory only
     spool_megabytes: int = Field(default=256, ge=0, le=1_000_000)
+
+    # -- finding faults ------------------------------------------------------------------------
+    #: file in which each request of the application stands with its full address, a new one each day, its date behind
+    #: the name; None writes none
+    diagnostic_log: Path | None = None
+    #: days until such a file is deleted
+    diagnostic_days: int = Field(default=7, ge=1, le=30)
 
     # -- links in e-mails ----------------------------------------------------------------------
     #: days that click-through links and pixels are honoured after signing; 0 for ever, since old mails are opened
@@ -111,6 +135,18 @@ class RecordingOptions(BaseModel):
                 raise ValueError(f'paths like "/accounts/{{id}}/bills", not {route[:_LONGEST]!r}')
         if len(value) > _MOST_ROUTES:
             raise ValueError(f"at most {_MOST_ROUTES} of them")
+        return value
+
+    @field_validator("internal_networks")
+    @classmethod
+    def _own_people(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return checked_networks(value)
+
+    @field_validator("diagnostic_log")
+    @classmethod
+    def _in_a_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and (not value.parent.is_dir() or value.is_dir()):
+            raise ValueError("a file in a folder that exists")
         return value
 
     @field_validator("store")

@@ -6,7 +6,6 @@ Refuses to know what may run for them.
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, Literal
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from ..identity import Party, RegionChoice
 from .folders import existing_folder
+from .networks import checked_networks
 
 __all__ = ["MIN_SECRET", "SiteOptions"]
 
@@ -69,13 +69,7 @@ class SiteOptions(BaseModel):
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            try:
-                if network != "unix":
-                    ip_network(network)
-            except ValueError:
-                raise ValueError(f'networks like "10.0.0.0/8" or "unix", not {network!r}') from None
-        return value
+        return checked_networks(value, "unix")
 
     @field_validator("languages")
     @classmethod

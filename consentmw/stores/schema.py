@@ -90,7 +90,7 @@ contexts = Table(
     Column("receipt", _KEY, nullable=False),
     Column("notice", Text, nullable=False),
     *(Column(name, Text) for name in ("bot", "browser", "os", "device", "language", "region", "ip", "agent")),
-    *(Column(name, Text) for name in ("accept_language", "host", "session")),
+    *(Column(name, Text) for name in ("accept_language", "host", "session", "isp", "domain")),
     # A number is never given twice: a writer may remember one whose context is gone.
     sqlite_autoincrement=True,
 )
