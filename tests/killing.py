@@ -29,7 +29,7 @@ from consentmw import ConsentMiddleware
 from consentmw.errors import StoreError
 from consentmw.events import Count, Event
 from consentmw.events.agents import read_agent
-from consentmw.stores import EventStore
+from consentmw.stores import EventStore, Told
 
 from .asgi import http_scope
 from .mounted import choice_cookie, mounted, post
@@ -48,7 +48,7 @@ async def page(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"<!doctype html><title>x</title>"})
 
 
-class Told:
+class Telling:
     """A store that tells what it has taken, and fails at first."""
 
     def __init__(self, store: EventStore, failures: int, pipe: int) -> None:
@@ -56,11 +56,11 @@ class Told:
         self._failures = failures
         self._pipe = pipe
 
-    def write(self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "") -> None:
+    def write(self, counts: Mapping[Count, int], events: Sequence[Event], batch: str, told: Told) -> None:
         if self._failures > 0:
             self._failures -= 1
             raise StoreError("down")
-        self._store.write(counts, events, batch)
+        self._store.write(counts, events, batch, told)
         tell(self._pipe, "stored", *(event.route or "" for event in events if event.kind == "page"))
 
     def __getattr__(self, name: str) -> object:
@@ -116,7 +116,7 @@ def main() -> None:
             os.close(reads)
             recorder = site.recorder
             store = recorder.store
-            recorder._store = Told(store, dice.randrange(4) if number % 2 else 0, writes)  # type: ignore[assignment]
+            recorder._store = Telling(store, dice.randrange(4) if number % 2 else 0, writes)  # type: ignore[assignment]
             asyncio.run(serve(site, number, writes))
         os.close(writes)
         with os.fdopen(reads, "rb") as pipe:
