@@ -2,8 +2,8 @@
 
 VENV   ?= .venv
 PORT   ?= 8000
-# Two processes for the tests, each with a browser and a database of its own; whole files, as fixtures are made for them.
-PARALLEL ?= -n 2 --dist loadfile
+# Two processes for the tests, each with a browser and a database of its own; who is done takes tests from the other.
+PARALLEL ?= -n 2 --dist worksteal
 # Which Pythons to try, in this order; name one to decide yourself: make PYTHON=python3.12 test
 PYTHON ?= python3 python3.13 python3.12 python3.11
 export PYTHON

@@ -81,7 +81,6 @@ class Site(Jar):
         self.regions = Regions.load(fallback=settings.fallback_regime, overrides=settings.regimes)
         self.whereabouts = Whereabouts(settings.region_headers, settings.networks)
         self.listening = Listening.load(settings.signals, dnt=settings.honor_dnt == "as_gpc")
-        self._hears_more = not self.listening.alone
         self.warnings = refuse_unlawful(settings, self.catalogue, self.regions, self.clock())
         self.notices = Notices.load(settings, self.catalogue)
         self.tokens = Tokens(settings.secret_keys)
@@ -127,7 +126,7 @@ class Site(Jar):
         guess = self.whereabouts.region(visitor) if self.whereabouts.known else _UNKNOWN
         key: tuple[object, ...]
         key = (visitor.cookies, visitor.gpc, visitor.raw_language, visitor.scheme, visitor.host, guess)
-        if self._hears_more:
+        if not self.listening.alone:
             key = (*key, self.listening.others(visitor.field))
         known = self._known.get(key)
         if known is not None and (known.decision.until is None or self.clock() < known.decision.until):

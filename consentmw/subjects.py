@@ -155,6 +155,9 @@ class Subjects:
         for receipt in holdings.receipts:
             events += site.recorder.store.erase(receipt)
             site.relay.remove(receipt)
+        # What waited in the spool is refused by the store now; until that is done, it is on this machine's disk.
+        if not site.recorder.settle(_PATIENCE):
+            raise StoreError("rows that wait for the store are not gone yet")
         rows = site.ledger.erase(holdings.own, holdings.account, at=site.clock(), method=method, keep=frozenset(keep))
         return Erased(events, rows)
 

@@ -92,7 +92,7 @@ async def serve(site: ConsentMiddleware, number: int, pipe: int) -> None:
         await site(http_scope(route, headers=headers), receive, send)
         tell(pipe, "seen", route)
         view += 1
-        if view % 20 == 0:
+        if view % 20 == 1:
             sent = await post(site, "/privacy/choices", {"action": "accept", "surface": "banner"})
             for name, value in sent[0]["headers"]:
                 if name == b"set-cookie" and value.startswith(b"privacy="):

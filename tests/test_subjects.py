@@ -22,7 +22,7 @@ from jsonschema import Draft202012Validator
 from starlette.types import Receive, Scope, Send
 from typer.testing import CliRunner, Result
 
-from consentmw import ConsentMiddleware
+from consentmw import ConsentMiddleware, subjects
 from consentmw.authorizations import Authorization, Authorizations
 from consentmw.errors import LedgerError, StoreError
 from consentmw.events import EVENT_FIELDS, Context, Count, Event
@@ -384,6 +384,33 @@ async def test_a_visitor_erases_with_a_button_and_a_second_one(filed: ConsentMid
     assert refusal.granted == ()
     assert (refusal.method, len(refusal.shown)) == ("data:erase", 64)
     assert filed.site.ledger.verify() == []
+
+
+async def test_what_waits_in_the_spool_is_erased_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the store is away nothing is reported as done; when it is back, no byte of the visitor is left anywhere."""
+    made = opened(f"sqlite:///{tmp_path}/site.db", spool=tmp_path / "spool", flush_seconds=0.02)
+    ann = Browser(made)
+    receipts = await ann.busy()
+    store = made.recorder.store
+    with monkeypatch.context() as away:
+        away.setattr(store, "write", refuse)
+        await ann.get("/while/it/is/away")
+        assert made.recorder.flush()
+        assert receipts[-1].encode() in held(tmp_path / "spool")
+        away.setattr(subjects, "_PATIENCE", 0.1)
+        assert status(await ann.send("/privacy/data", action="erase", sure="yes")) == 503
+    assert status(await ann.send("/privacy/data", action="erase", sure="yes")) == 303
+    shut(made)
+    assert [receipt for receipt in receipts if receipt.encode() in held(tmp_path)] == []
+
+
+def held(folder: Path) -> bytes:
+    """Every byte of the files in a folder."""
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def refuse(*_: object) -> None:
+    raise StoreError("away")
 
 
 async def test_an_erasure_never_opts_anybody_back_in(tmp_path: Path) -> None:

@@ -182,6 +182,10 @@ class Recorder:
         self._wake.set()
         return mark.reached.wait(timeout)
 
+    def settle(self, timeout: float = 5.0) -> bool:
+        """As :meth:`flush`, and until nothing waits in the spool either, of any process of this machine."""
+        return self.flush(timeout) and self._backlog.settle(timeout)
+
     def close(self, timeout: float = 5.0) -> bool:
         """Write what is queued, then close the store; False when rows were lost after ``timeout`` seconds.
 

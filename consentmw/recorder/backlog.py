@@ -8,6 +8,7 @@ know requests, and what a row may hold.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event as Signal
@@ -72,6 +73,16 @@ class Backlog:
                     self._deliver_later(self._spool)
         except OSError as error:
             self._complain(error)
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until nothing waits, whoever left it; False when it took over ``timeout`` seconds."""
+        end = time.monotonic() + timeout
+        while self.spooled:
+            self.start()
+            if time.monotonic() >= end:
+                return False
+            time.sleep(min(0.05, self._interval))
+        return True
 
     def keep(self, batch: Batch) -> None:
         """Bring a batch to the store, or to where it waits for it. Raises whatever kept it from both."""

@@ -9,6 +9,9 @@ from .demo import HOSTNAME, Demo
 
 pytestmark = pytest.mark.browser
 
+#: the rows of a receipt
+ROWS_OF = "SELECT 1 FROM events JOIN contexts ON contexts.id = context WHERE receipt = ?"
+
 
 def test_withdrawal_is_whole(visit: Visit, demo: Demo) -> None:
     """Under a name with a parent domain, where tags set their cookies for the parent, and one is HttpOnly."""
@@ -19,14 +22,14 @@ def test_withdrawal_is_whole(visit: Visit, demo: Demo) -> None:
     receipt = visitor.receipt()
     assert {"_ga", "_ga_DEMO12345", "_ga_SERVER01", "_fbp", "_gcl_au", "_clck"} - {"_gcl_au"} <= set(visitor.cookies())
     assert visitor.cookies()["_ga"] == ".utility.example", "otherwise this proves nothing about parent domains"
-    demo.until(lambda: demo.rows("SELECT 1 FROM events WHERE receipt = ?", receipt), "rows of this receipt")
+    demo.until(lambda: demo.rows(ROWS_OF, receipt), "rows of this receipt")
 
     visitor.open("/privacy/choices")
     visitor.press("withdraw")
     assert visitor.page.locator("[role=status]", has_text="Your choices are saved.").is_visible()
     own = {name for name, domain in visitor.cookies().items() if domain.endswith("utility.example")}
     assert own <= {"privacy", "privacy-locale", "ple_visit", "ple_session"}
-    demo.until(lambda: not demo.rows("SELECT 1 FROM events WHERE receipt = ?", receipt), "the rows to be deleted")
+    demo.until(lambda: not demo.rows(ROWS_OF, receipt), "the rows to be deleted")
     rows = demo.rows("SELECT event FROM ledger WHERE previous = ?", receipt)
     assert rows == [("withdrawn",)]
 
