@@ -66,7 +66,7 @@ def events() -> list[Event]:
 
 def flat(event: Event, number: int) -> tuple[object, ...]:
     """All columns of a row, as one table holds them."""
-    return (f"{number:036x}", *event[:3], *event[4:], *event.context[:-1])
+    return (f"{number:036x}", *event[:3], *event[4:-1], *event.context[:-1])
 
 
 def raw(path: Path, rows: list[tuple[object, ...]]) -> float:

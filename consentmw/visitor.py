@@ -135,7 +135,7 @@ class _Text:
 class Visitor:
     """One request's visitor. Built by :meth:`read`; what costs more than a look is worked out when asked for."""
 
-    __slots__ = ("_address", "_found", "_peer", "_trusted", "cookies", "gpc", "headers", "host", "scheme")
+    __slots__ = ("_address", "_bot", "_found", "_peer", "_trusted", "cookies", "gpc", "headers", "host", "scheme")
 
     #: the request's headers, as a list even where the server gave a generator
     headers: list[tuple[bytes, bytes]]
@@ -148,6 +148,7 @@ class Visitor:
     #: whether Global Privacy Control is on
     gpc: bool
     _address: str | None
+    _bot: str | None
     _found: dict[bytes, bytes]
     _peer: str | None
     _trusted: Trusted
@@ -183,7 +184,7 @@ class Visitor:
         self._peer = client[0] if client else None
         self._trusted = trusted
         self._found = found
-        self._address = None
+        self._address = self._bot = None
         self.headers = headers
         self.cookies = found.get(b"cookie", b"")
         self.gpc = b"sec-gpc" in found and _signals(found[b"sec-gpc"])
@@ -270,6 +271,11 @@ class Visitor:
     @property
     def bot(self) -> str:
         """Empty for a person; else why not: ``prefetch``, ``no agent`` or ``bot: `` with the mark that was found."""
+        if self._bot is None:
+            self._bot = self._judged()
+        return self._bot
+
+    def _judged(self) -> str:
         if b"sec-purpose" in self._found and _SPECULATIVE.search(self.sec_purpose):
             return "prefetch"
         agent = self.agent[:_MAX_AGENT]
