@@ -64,6 +64,8 @@ def export(
             raise typer.BadParameter(f"one of {', '.join(settings.languages)}", param_hint="--language")
         if to.exists():
             raise typer.BadParameter(f"{to} is there already, and stays as it is", param_hint="--to")
+        # What waits on this machine for a store that was away belongs to what is held.
+        request.subjects.settle()
         takeout = Takeout(request.site, request.subjects, Templating(request.site, Files(request.site)))
         pages = (address or settings.controller.url).rstrip("/") + settings.prefix
         events = _write(takeout, request, to, language or settings.default_language, pages)

@@ -121,8 +121,8 @@ class Subjects:
         return number
 
     def settle(self) -> None:
-        """Wait until what this process has queued is in the store. Raises StoreError when that takes too long."""
-        if not self._site.recorder.flush(_PATIENCE):
+        """Wait until what is queued or spooled is in the store. Raises StoreError when that takes too long."""
+        if not self._site.recorder.settle(_PATIENCE):
             raise StoreError("what waits to be written did not get to the store in time")
 
     def notices(self, holdings: Holdings) -> list[Published]:
@@ -156,8 +156,7 @@ class Subjects:
             events += site.recorder.store.erase(receipt)
             site.relay.remove(receipt)
         # What waited in the spool is refused by the store now; until that is done, it is on this machine's disk.
-        if not site.recorder.settle(_PATIENCE):
-            raise StoreError("rows that wait for the store are not gone yet")
+        self.settle()
         rows = site.ledger.erase(holdings.own, holdings.account, at=site.clock(), method=method, keep=frozenset(keep))
         return Erased(events, rows)
 

@@ -588,6 +588,21 @@ def test_what_waits_is_delivered_by_the_next_process(store: Store, make: Callabl
     assert store.ids() == [event(1).route, event(2).route]
 
 
+def test_what_an_earlier_process_left_is_tried_until_it_is_delivered(
+    store: Store, make: Callable[..., Recorder], spool: Spool
+) -> None:
+    """Also where this process has nothing of its own to deliver, and the store is still away when it starts."""
+    spool.add(Batch("b1", [(COUNT, event(1))]).encode())
+    spool.close()
+    store.fails = StoreError("down")
+    recorder = make(spool=Spool(spool._folder, limit=1_000_000, clock=time.time))
+    assert not recorder.settle(0.05)
+    until(lambda: store.asked.count("write") >= 2)
+    store.fails = None
+    assert recorder.settle(20)
+    assert store.ids() == [event(1).route]
+
+
 def test_a_batch_that_the_store_took_before_it_failed_counts_once(
     store: Store, make: Callable[..., Recorder], spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

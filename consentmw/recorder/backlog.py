@@ -153,9 +153,11 @@ class Backlog:
                 spool.deliver(self._take)
                 pause = self._interval
             except Exception as error:
+                # Also what an earlier process left is tried again, and not given up here.
                 pause = min(_LONGEST_PAUSE, pause * 2)
                 if not isinstance(error, _StoppedError):
                     self._complain(error)
+                continue
             with self._lock:
                 if not spool.pending:
                     self.behind, self._thread = False, None
