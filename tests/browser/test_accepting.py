@@ -6,6 +6,7 @@ import pytest
 
 from .conftest import Visit
 from .demo import Demo
+from .visitor import comes_true
 
 pytestmark = pytest.mark.browser
 
@@ -17,7 +18,7 @@ def test_with_script_the_tags_run_in_the_page_that_is_open(visit: Visit) -> None
     visitor.page.evaluate("window.mark = 'still here'")
     visitor.forget()
     visitor.press("accept")
-    visitor.page.wait_for_function("document.cookie.includes('_fbp')")
+    comes_true(visitor.page, "document.cookie.includes('_fbp')")
     visitor.settle()
     assert visitor.loaded == []
     assert visitor.page.evaluate("window.mark") == "still here"

@@ -21,7 +21,7 @@ from consentmw.events.visits import visits
 from ..mounted import choice_cookie, mounted
 from .conftest import Visit
 from .demo import Demo
-from .visitor import Visitor
+from .visitor import Visitor, comes_true
 
 pytestmark = pytest.mark.browser
 
@@ -135,7 +135,7 @@ def test_a_visit_is_told(served: Served, comes: Comes, demo: Demo) -> None:
     with page.expect_download():
         page.locator("#file").click()
     page.mouse.wheel(0, 5_000)
-    page.wait_for_function("scrollY + innerHeight >= document.documentElement.scrollHeight - 5")
+    comes_true(page, "scrollY + innerHeight >= document.documentElement.scrollHeight - 5")
     page.wait_for_timeout(700)
     page.locator("[name=mail]").press_sequentially("jo.doe@example.org")
     page.locator("[name=secret]").fill("hunter2-4417220913")

@@ -18,7 +18,7 @@ from ..mounted import mounted
 from ..serving import serving
 from .conftest import Visit
 from .demo import Demo
-from .visitor import Visitor
+from .visitor import Visitor, comes_true
 
 pytestmark = pytest.mark.browser
 
@@ -113,7 +113,7 @@ def test_basic_says_nothing_before_the_choice_and_everything_after(serve: Serve,
     assert visitor.nothing_left()
     assert layer(visitor) == [["consent", "default"], ["set", "ads_data_redaction"]]
     visitor.press("accept")
-    visitor.page.wait_for_function("document.cookie.includes('_ga')")
+    comes_true(visitor.page, "document.cookie.includes('_ga')")
     visitor.settle()
     assert hits(visitor) == [("G111", "13r3r3r3r315")], "denied by default, then granted"
     order = layer(visitor)
@@ -144,7 +144,7 @@ def test_under_the_signal_nothing_loads_early_and_advertising_never(serve: Serve
     visitor.open("/")
     assert visitor.nothing_left()
     visitor.press("accept")
-    visitor.page.wait_for_function("document.cookie.includes('_ga')")
+    comes_true(visitor.page, "document.cookie.includes('_ga')")
     visitor.settle()
     assert hits(visitor) == [("G101", "13q3r3q3q315")]
     visitor.forget()
@@ -275,7 +275,7 @@ def test_microsoft_and_meta_are_told_before_they_run(serve: Serve, visit: Visit,
     queue = visitor.page.evaluate("uetq.map(e => typeof e === 'string' ? e : e.ad_storage)")
     assert queue == ["consent", "default", "denied"]
     visitor.press("accept")
-    visitor.page.wait_for_function("document.cookie.includes('_fbp')")
+    comes_true(visitor.page, "document.cookie.includes('_fbp')")
     visitor.settle()
     assert visitor.page.evaluate("early[0]") == ["consent", "grant"], "before init"
     for _ in range(2):
@@ -310,7 +310,7 @@ def test_a_tag_that_is_put_in_runs_after_the_choice(serve: Serve, visit: Visit, 
     assert visitor.nothing_left()
     assert visitor.page.locator("script[data-consentmw-src]").count() == 1
     visitor.press("accept")
-    visitor.page.wait_for_function("document.cookie.includes('_ga')")
+    comes_true(visitor.page, "document.cookie.includes('_ga')")
     visitor.settle()
     assert [gcs for gcs, _ in hits(visitor)] == ["G111"], "one page view"
     visitor.forget()

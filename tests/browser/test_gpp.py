@@ -23,7 +23,7 @@ from consentmw.choice import Locale
 from ..mounted import mounted
 from ..serving import serving
 from .conftest import Visit
-from .visitor import Visitor
+from .visitor import Visitor, comes_true
 
 pytestmark = pytest.mark.browser
 
@@ -262,7 +262,7 @@ def test_a_refusal_is_told_before_the_page_ends(serve: Serve, visit: Visit) -> N
     visitor.open("/")
     assert visitor.page.evaluate("early")[0]["gppString"] == "DBABCw~BVKAAAgA.QA"
     visitor.press("reject")
-    visitor.page.wait_for_function("early[0].cmpDisplayStatus === 'disabled'")
+    comes_true(visitor.page, "early[0].cmpDisplayStatus === 'disabled'")
     assert len(visitor.loaded) == 2
     heard = json.loads(visitor.page.evaluate("sessionStorage.getItem('heard')"))
     assert names(heard) == CHANGE
@@ -327,7 +327,7 @@ def framed(visitor: Visitor) -> Frame:
 
 def got(frame: Frame, number: int) -> list[Any]:
     """The messages that the frame got, once there are so many."""
-    frame.wait_for_function("(number) => got.length >= number", arg=number)
+    comes_true(frame, f"got.length >= {number}")
     found: list[Any] = frame.evaluate("got")
     return found
 
@@ -449,7 +449,7 @@ def test_another_cmp_that_comes_later_takes_over(serve: Serve, visit: Visit) -> 
     """From then on ours is silent: a frame that asks by message must not get two answers that differ."""
     visitor = serve(EARLY + OTHER, frame=TAG).visitor(visit)
     frame = framed(visitor)
-    visitor.page.wait_for_function("window.ready")
+    comes_true(visitor.page, "window.ready")
     ping, _ = ask(visitor, "ping")
     assert (ping["cmpId"], ping["applicableSections"]) == (31, [8])
     frame.evaluate("ask({ __gppCall: { command: 'ping', callId: 1 } })")
@@ -474,7 +474,7 @@ __gpp("ping", (data) => { window.early = data; });
 def test_a_page_with_the_stub_of_another_cmp_is_all_its_own(serve: Serve, visit: Visit) -> None:
     visitor = serve(STUB + OTHER).visitor(visit)
     visitor.open("/")
-    visitor.page.wait_for_function("window.ready")
+    comes_true(visitor.page, "window.ready")
     assert visitor.page.locator("script[src*='/gpp.']").count() == 0
     assert visitor.page.evaluate("early.cmpId") == 31
     assert visitor.unexpected() == []

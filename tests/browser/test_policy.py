@@ -21,7 +21,7 @@ from consentmw import ConsentMiddleware
 from ..mounted import mounted
 from .conftest import Visit
 from .demo import Demo
-from .visitor import Visitor
+from .visitor import Visitor, comes_true
 
 pytestmark = pytest.mark.browser
 
@@ -173,7 +173,7 @@ def test_a_strict_site_stays_whole(serve: Any, visit: Visit, demo: Demo, policy:
     visitor.nothing_left()
     visitor.page.evaluate("window.mark = 'still here'")
     visitor.press("accept")
-    visitor.page.wait_for_function("window.ran && document.cookie.includes('_ga')")
+    comes_true(visitor.page, "window.ran && document.cookie.includes('_ga')")
     visitor.settle()
     assert visitor.page.evaluate("window.mark") == (None if policy == "enforce" else "still here")
     assert {"www.googletagmanager.com", "www.facebook.com"} <= set(came(demo))
@@ -188,6 +188,6 @@ def test_a_site_that_allows_no_policy_of_ours_is_served_anew(serve: Any, visit: 
     visitor.open("/strict")
     assert visitor.unexpected() == []
     visitor.press("accept")
-    visitor.page.wait_for_function("window.ran")
+    comes_true(visitor.page, "window.ran")
     assert not visitor.banner.is_visible()
     assert len(visitor.loaded) == 2

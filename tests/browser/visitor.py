@@ -6,17 +6,44 @@ import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, Response
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Frame,
+    Locator,
+    Page,
+    Request,
+    Response,
+)
 
 from .demo import HOSTNAME, PATIENCE, Demo
 
-__all__ = ["TRACKERS", "Visitor"]
+__all__ = ["TRACKERS", "Visitor", "comes_true"]
 
 #: cookies of third parties' tags, as the catalogue and the stand-in name them
 TRACKERS = ("_ga", "_gid", "_gcl", "_fbp", "_fbc", "_clck", "_clsk", "_hj", "li_", "ln_", "IDE", "fr", "bcookie", "NID")
 #: seconds without a request after which a page is at rest
 _QUIET = 0.4
 _OWN = ("127.0.0.1", HOSTNAME)
+
+
+def comes_true(where: Page | Frame, expression: str) -> None:
+    """Wait until this is true in the page, or in the one that comes after it.
+
+    Playwright's own ``wait_for_function`` asks again by an ``eval`` in the page, which a page's policy forbids: it
+    works only where the first answer is yes.
+    """
+    end, said = time.monotonic() + PATIENCE, ""
+    while True:
+        try:
+            if where.evaluate(expression):
+                return
+        except Error as error:  # the page is being replaced, or its script has not run yet
+            said = str(error)
+        assert time.monotonic() < end, f"waited for {expression}; {said}"
+        where.wait_for_timeout(50)
 
 
 class Visitor:
