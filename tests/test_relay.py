@@ -399,9 +399,7 @@ def test_a_program_is_nobody_to_report(
     assert [(count.route, count.why) for count in relays.counted] == [("paid", why)]
 
 
-async def test_the_sites_own_people_are_not_reported(
-    served: Callable[..., ConsentMiddleware], google: Google
-) -> None:
+async def test_the_sites_own_people_are_not_reported(served: Callable[..., ConsentMiddleware], google: Google) -> None:
     """Whatever they chose: what staff look at says nothing about visitors. Behind a proxy their own address counts."""
     answers: list[bool] = []
     options: dict[str, Any] = {"internal_networks": ("198.51.100.0/24",), "trusted_proxies": ("10.0.0.1",)}

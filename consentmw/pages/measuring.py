@@ -117,9 +117,7 @@ class Measuring:
             )
             await exchange.html(page, status=404)
             return
-        # Without a length, which an answer of this status may not have (RFC 9110, 8.6).
-        await exchange.send({"type": "http.response.start", "status": 204, "headers": [_NO_CACHE]})
-        await exchange.send(dict(_NO_BODY))
+        await exchange.empty(204)
         await self._record(exchange, "click", 204, trap)
 
     # -- recording -----------------------------------------------------------------------------
