@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -21,7 +21,7 @@ from .errors import LedgerError
 from .identity import Pseudonyms
 from .ledger import Entry, Ledger, new_receipt
 
-__all__ = ["UNKNOWN", "Recipients", "Standing", "unsubscribed"]
+__all__ = ["UNKNOWN", "Recipients", "Standing", "allowances", "unsubscribed"]
 
 #: key of the purpose that is asked about
 _PURPOSE: Final = "email_measurement"
@@ -201,3 +201,13 @@ class Recipients:
 def unsubscribed(rows: Sequence[Entry]) -> bool:
     """Whether a recipient with these rows, oldest first, asked for no more e-mails and not for them again since."""
     return next((row.event for row in reversed(rows) if row.event in _SENDING), "") == "unsubscribed"
+
+
+def allowances(ledger: Ledger) -> Iterator[str]:
+    """The receipts of all allowances that recipients gave: what their mails left in rows stands under one of these.
+
+    Reads the whole ledger: for a person who asks, not for a request. Raises LedgerError.
+    """
+    for row in ledger.all():
+        if row.event == "given" and row.granted == (_PURPOSE,) and row.subject:
+            yield row.receipt
