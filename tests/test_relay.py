@@ -35,7 +35,7 @@ from consentmw.settings import GOOGLE_VARIABLE
 from consentmw.visitor import Visitor
 from demo_site import certificate
 
-from .asgi import App, Header, body, html, http_scope, run, status
+from .asgi import App, Header, body, header, html, http_scope, response, run, status
 from .google import Google, until
 from .mounted import PAGE, choice_cookie, mounted, post
 
@@ -922,6 +922,28 @@ async def test_page_views_are_told_by_their_route_and_only_those_of_people(
     assert event["name"] == "page_view"
     assert event["params"]["page_location"] == "https://site.example/account/:account/bill"
     assert site.site.relay.tally == {"sent": 1}
+
+
+async def test_a_page_that_the_browser_had_already_is_told_again(
+    served: Callable[..., ConsentMiddleware], google: Google
+) -> None:
+    """Somebody looks at it, as at any other; a file that the browser had is no page."""
+    answers = {
+        "/": html(PAGE, headers=[("etag", '"a"')]),
+        "/again": response(status=304, headers=[("etag", '"a"')]),
+    }
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in answers[scope["path"]]:
+            await send(message)
+
+    site = served(app, google_relay_pages=True)
+    who = ("cookie", f"{choice_cookie(site, 'analytics')}; {GA}")
+    tag = header(await run(site, http_scope(headers=[who, PERSON])), "etag") or ""
+    for held in (tag, '"a"'):
+        await run(site, http_scope("/again", headers=[who, PERSON, ("if-none-match", held)]))
+    assert await run_sync(site.site.relay.close, 20)
+    assert google.names == ["page_view"] * 2
 
 
 async def test_a_server_that_says_goodbye_waits_for_what_is_queued(
