@@ -44,9 +44,13 @@ class Routes:
         """The route of an answered request, and whether its name was made from the path."""
         named = scope.get("route")
         route = getattr(named, "path", None)
-        # What has routes of its own, or files, is mounted there: its name is not that of a page.
-        if isinstance(route, str) and route and not hasattr(named, "routes"):
-            return _mounted(scope) + route, False
+        if isinstance(route, str) and route:
+            # Set where something is mounted; most applications are one.
+            if "app_root_path" not in scope:
+                return route, False
+            # What has routes of its own, or files, is what is mounted: its name is not that of a page.
+            if not hasattr(named, "routes"):
+                return _mounted(scope) + route, False
         if status == 404:
             # A path nobody serves was written by whoever asked; it is no page of ours to list.
             return "(not found)", False
@@ -93,13 +97,10 @@ def _mounted(scope: Mapping[str, Any]) -> str:
 
     Starlette and FastAPI let the root path grow on the way to it, and keep what it was at first.
     """
-    outer, inner = scope.get("app_root_path"), scope.get("root_path", "")
-    if not isinstance(outer, str) or len(inner) <= len(outer):
-        return ""
-    place = f"{inner[len(outer) :]}/"
+    place = f"{scope.get('root_path', '').removeprefix(scope['app_root_path'])}/"
     for name, value in (scope.get("path_params") or {}).items():
         place = place.replace(f"/{value}/", f"/{{{name}}}/", 1)
-    return template(place)
+    return template(place) if place != "/" else ""
 
 
 def _regex(text: str) -> str:

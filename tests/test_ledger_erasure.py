@@ -487,9 +487,11 @@ def test_a_text_is_found_wherever_it_stands(tmp_path: Path, size: int) -> None:
     """Also across two of the pieces that the file is read in."""
     file = tmp_path / "file"
     file.write_bytes(b"." * size + b"receipt" + b"." * 10)
-    assert holds(file, ["other", "receipt"])
-    assert not holds(file, ["receipts", ""])
-    assert not holds(file, [])
+    with file.open("rb") as opened:
+        handle = opened.fileno()
+        assert holds(handle, ["other", "receipt"])
+        assert not holds(handle, ["receipts", ""])
+        assert not holds(handle, [])
 
 
 # -- an earlier version of the tables -----------------------------------------------------------
