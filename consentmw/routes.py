@@ -50,7 +50,9 @@ class Routes:
                 return route, False
             # What has routes of its own, or files, is what is mounted: its name is not that of a page.
             if not hasattr(named, "routes"):
-                return _mounted(scope) + route, False
+                place = _mounted(scope)
+                # Where an inner parameter has the name of an outer one, the outer value is still in there.
+                return place + route, "{" not in place and bool(scope.get("path_params"))
         if status == 404:
             # A path nobody serves was written by whoever asked; it is no page of ours to list.
             return "(not found)", False

@@ -156,6 +156,20 @@ async def test_pages_of_mounted_applications_are_told_apart(tmp_path: Path) -> N
     }
 
 
+async def test_names_of_mounted_applications_stay_few() -> None:
+    """An inner parameter may hide an outer one of the same name, whose value anybody can make up."""
+
+    async def page(request: Request) -> Response:
+        return HTMLResponse(PAGE)
+
+    site = mounted(Starlette(routes=[Mount("/{id}", Starlette(routes=[Route("/{id}", page)]))]))
+    site.site.routes._hourly._most = 2
+    for tenant in ("north", "south", "east", "west"):
+        await visit(site, path=f"/{tenant}/1")
+    counts, _ = await rows(site)
+    assert {row["route"]: row["count"] for row in counts} == {"/north/{id}": 1, "/south/{id}": 1, "(other)": 2}
+
+
 async def test_a_bot_is_counted_as_one() -> None:
     site = mounted(App(*html(PAGE)))
     await visit(site, headers=[("user-agent", "Googlebot/2.1 (+http://www.google.com/bot.html)")])
