@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .consent import Consent
 from .decision import Decision
 from .events import Facts, minimise, template
+from .events.hosts import OTHER
 from .gate.headers import restore_etag
 from .gate.response import GatedResponse, Inserts
 from .once import place
@@ -151,7 +152,7 @@ class ConsentMiddleware:
                 kind="page" if response.html else "request",
                 at=started,
                 method=scope["method"],
-                route=_route(scope, response.status),
+                route=self._bounded_route(scope, response.status, started),
                 status=response.status,
                 duration_ms=int((time() - started) * 1000),
                 visitor=visitor,
@@ -165,6 +166,13 @@ class ConsentMiddleware:
                     self.recorder.put(met)
         except Exception:
             logger.exception("a page view could not be recorded")
+
+    def _bounded_route(self, scope: Scope, status: int, at: float) -> str:
+        """The route, or "(other)" when it is made from a path and this hour has had too many such."""
+        route = _route(scope, status)
+        if getattr(scope.get("route"), "path", None) or self.site.routes.place(int(at) // 3600, route) != "over":
+            return route
+        return OTHER
 
     def _report(self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse) -> None:
         """Tell Google of a page that was seen, where the visitor allows it."""

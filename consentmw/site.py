@@ -19,7 +19,7 @@ from .choice import MAX_COOKIE, Choice, CookieCodec, Locale
 from .decision import Decision, closed, decide, granted_kinds, once
 from .errors import SettingsError
 from .events import Policy
-from .events.hosts import Met
+from .events.hosts import Hourly, Met
 from .gate.cookies import expiries, hide, leftovers
 from .gate.csp import HostPolicy
 from .gate.hints import concealed
@@ -54,6 +54,8 @@ logger = logging.getLogger("consentmw")
 _REMEMBERED: Final = 4096
 _LONGEST_KEY: Final = 2048
 _UNKNOWN: Final = ("", "unknown")
+#: different routes an hour that are made from paths
+_ROUTES: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ class Site:
         self.hosts = HostPolicy(self.catalogue, settings.policy, settings.own_hosts)
         self.unknown = Unknown(self.catalogue, settings.unknown, settings.own_hosts)
         self.met = Met()
+        #: those made from paths, because the application names none: whoever asks can make up any number
+        self.routes = Hourly(_ROUTES)
         plain = (settings.cookie_name, f"{settings.cookie_name}-locale", f"{settings.cookie_name}-once")
         #: by "is it https": __Host- makes a browser refuse a cookie that another host or http tries to set
         self._names = {False: plain, True: (f"__Host-{plain[0]}", f"__Host-{plain[1]}", f"__Host-{plain[2]}")}

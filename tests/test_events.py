@@ -99,7 +99,7 @@ def decision(tier: str, **changes: Any) -> Decision:
 
 def whole(event: Event) -> SimpleNamespace:
     """All columns of a row, but for the number that its store gives."""
-    own = {name: value for name, value in event._asdict().items() if name != "context"}
+    own = {name: value for name, value in event._asdict().items() if name not in ("context", "mark", "raw")}
     context = complete(event.context)._asdict()
     assert context.pop("raw") == ""
     return SimpleNamespace(**own, **context)

@@ -146,11 +146,20 @@ class Event(NamedTuple):
     campaign: str | None = None
     link: str | None = None
     recipient: str | None = None
+    #: the visitor's mark among those of the day (uniques.py), which goes into a table of its own
+    mark: int | None = None
+    #: what the mark is made of, until the writer has made it; no store has a column for it
+    raw: str = ""
+
+    def __repr__(self) -> str:
+        """Without what the mark is made of, which belongs in no log."""
+        return f"Event({', '.join(f'{name}={value!r}' for name, value in zip(_OWN, self, strict=False))})"
 
 
-#: the columns of a context, and every column of a row, in order
+#: the columns of a row that are its own, those of its context, and every column, in order
+_OWN: Final = Event._fields[:-2]
 _CONTEXT: Final = Context._fields[:-1]
-EVENT_FIELDS: Final = ("id", *(name for name in Event._fields if name != "context"), *_CONTEXT)
+EVENT_FIELDS: Final = ("id", *(name for name in _OWN if name != "context"), *_CONTEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,27 +188,19 @@ def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, E
         return _count(facts, hour, visitor.bot, "count", why), None
     bot = visitor.bot
     coarse = tier == "coarse"
-    ip = policy.ip
-    context = _context(
-        tier,
-        decision.receipt,
-        decision.notice,
-        bot,
-        facts.language,
-        decision.region,
-        visitor.address if not coarse and ip != "none" else "",
-        ip,
-        "" if coarse else visitor.accept_language[:201],
-        "" if coarse else visitor.host,
-        visitor.agent[:512],
-    )
+    context = _alike(facts, decision, policy.ip, bot)
     host, page = referring(visitor.referrer)
     expires = int(facts.at) + policy.retention_days[tier] * _DAY
+    # Who a mark tells apart: people on pages. In a mail client the address is a proxy's.
+    counted = not bot and facts.kind not in _MAIL
     if coarse:
-        event = Event(float(hour), facts.kind, expires, context, facts.route, facts.status, host)
+        raw = f"{visitor.address}\0{visitor.agent[:512]}\0{visitor.host}" if counted else ""
+        event = Event(float(hour), facts.kind, expires, context, facts.route, facts.status, host, raw=raw)
     else:
         query = kept_query(facts.query, policy.query_keys)
-        named = (facts.campaign, facts.link, facts.recipient) if tier == "person" else ()
+        named: tuple[str | None, str | None, str | None] = (None, None, None)
+        if tier == "person":
+            named = (facts.campaign, facts.link, facts.recipient)
         event = Event(
             facts.at,
             facts.kind,
@@ -213,8 +214,28 @@ def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, E
             int(facts.duration_ms),
             facts.method[:10],
             *named,
+            None,
+            decision.receipt if counted else "",
         )
     return _count(facts, hour, bot, tier, ""), event
+
+
+def _alike(facts: Facts, decision: Decision, ip: str, bot: str) -> Context:
+    visitor = facts.visitor
+    coarse = decision.tier == "coarse"
+    return _context(
+        decision.tier,
+        decision.receipt,
+        decision.notice,
+        bot,
+        facts.language,
+        decision.region,
+        visitor.address if not coarse and ip != "none" else "",
+        ip,
+        "" if coarse else visitor.accept_language[:201],
+        "" if coarse else visitor.host,
+        visitor.agent[:512],
+    )
 
 
 def _count(facts: Facts, hour: int, bot: str, tier: str, why: str) -> Count:

@@ -26,6 +26,7 @@ from ..errors import StoreError
 from ..events import Count, Event, uuid7
 from .backlog import Backlog
 from .batches import Batch, Row
+from .marking import Marking
 
 if TYPE_CHECKING:
     from ..stores import EventStore
@@ -73,9 +74,8 @@ class Recorder:
     ) -> None:
         """``open`` gives the store, and is called in the process that writes.
 
-        ``capacity``: rows that may wait (each some 1 kB); beyond it new ones are dropped. ``batch``: rows a
-        transaction. ``interval``: seconds between two writes; ``clock``: seconds since 1970. ``spool``: where rows wait
-        while the store does not take them; without one they wait in memory.
+        ``capacity``: rows that may wait (each some 1 kB), more are dropped; ``batch``: rows a transaction;
+        ``interval``: seconds between writes; ``clock``: seconds since 1970; ``spool``: for when the store is away.
         """
         self._open = open
         self._capacity, self._batch, self._interval, self._clock = capacity, batch, interval, clock
@@ -99,6 +99,7 @@ class Recorder:
         self._wake, self._stop = Signal(), Signal()
         self._deadline = 0.0
         self._purge_at = 0.0
+        self._marking = Marking(lambda: self.store, self._clock, self._complain)
         self._complained_at, self._failures_unsaid = -_QUIET, 0
         self._full_said_at, self._full_said = -_QUIET, self.dropped.get("queue full", 0)
 
@@ -107,11 +108,10 @@ class Recorder:
     def put(self, count: Count, event: Event | None = None) -> bool:
         """Queue a counter and a row. Never waits and never raises; False when they were dropped and counted."""
         queue = self._queue
-        waiting = len(queue)
-        if waiting >= self._room:
+        if (waiting := len(queue)) >= self._room:
             self._drop("queue full" if self._room else "closed")
             return False
-        # Appending is atomic, and only the writer removes, from the front: no lock is needed.
+        # Atomic, and only the writer removes, from the front: no lock is needed.
         queue.append((count, event))
         if self._writer is None and not self._start():
             return False
@@ -189,8 +189,8 @@ class Recorder:
         if writer is not None:
             writer.join(timeout)
         left = [item for item in self._queue if not isinstance(item, _Mark)]
+        self._drop("store failed at shutdown", sum(not isinstance(item, _Erase) for item in left))
         if left:
-            self._drop("store failed at shutdown", sum(not isinstance(item, _Erase) for item in left))
             logger.error("%d queued rows or withdrawals were not written before the end", len(left))
         self._backlog.close(max(0.0, self._deadline - time.monotonic()))
         if writer is None or not writer.is_alive():
@@ -262,6 +262,7 @@ class Recorder:
             # Only now: what is not written stays in the queue, and in its bound.
             del self._queue[:done]
             goal -= done
+        self._marking.close_days()
         self._purge()
         self._warn()
 
@@ -288,12 +289,11 @@ class Recorder:
             rows.append(item)
         done = len(rows)
         if self._erasing:
-            kept = [
-                (count, None if event and event.context.receipt in self._erasing else event) for count, event in rows
-            ]
+            away = self._erasing
+            kept = [(count, None if event and event.context.receipt in away else event) for count, event in rows]
             self._drop("withdrawn", sum(old is not new for (_, old), (_, new) in zip(rows, kept, strict=True)))
             rows = kept
-        batch = Batch(uuid7(self._clock()), rows)
+        batch = Batch(uuid7(self._clock()), self._marking.marked(rows, asks=not self._backlog.behind))
         self._unsure = batch, done
         self._backlog.keep(batch)
         self._unsure = None

@@ -48,14 +48,15 @@ class Batch:
         return Batch(f"{self.id}.0", self.rows[:middle]), Batch(f"{self.id}.1", self.rows[middle:])
 
     def encode(self) -> bytes:
-        """The batch as bytes. What was read from an agent is in it, the agent as sent is not."""
+        """The batch as bytes. What was read from an agent is in it, the agent as sent is not, nor anything else raw."""
         counts: dict[Count, int] = {}
         contexts: dict[Context, int] = {}
         rows: list[list[Any]] = []
         for count, event in self.rows:
             row: list[Any] = [counts.setdefault(count, len(counts))]
             if event is not None:
-                row += event._replace(context=contexts.setdefault(complete(event.context), len(contexts)))  # type: ignore[arg-type]
+                number = contexts.setdefault(complete(event.context), len(contexts))
+                row += event._replace(context=number, raw="")  # type: ignore[arg-type]
             rows.append(row)
         said = {
             "version": _VERSION,

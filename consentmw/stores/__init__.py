@@ -1,4 +1,4 @@
-"""Where rows and proofs are kept, behind two small interfaces: EventStore (six verbs) and LedgerStore (nine).
+"""Where rows and proofs are kept, behind two small interfaces: EventStore (eleven verbs) and LedgerStore (nine).
 
 Knows what a store must promise and how a setting names one. Refuses to know which rows a tier
 allows or how a chain is made and sealed: events and ledger come ready.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from ..errors import SettingsError
 from ..events import Count, Event
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Entry",
     "EventStore",
+    "Held",
+    "HeldTier",
     "LedgerStore",
     "Link",
     "Published",
@@ -100,6 +102,26 @@ class Published:
     content: str
 
 
+class HeldTier(NamedTuple):
+    """The rows of a tier."""
+
+    rows: int
+    #: of the oldest row, and the first moment at which one has to go; seconds since 1970
+    oldest: float
+    next_expiry: int
+
+
+class Held(NamedTuple):
+    """What a store holds that has to go one day."""
+
+    tiers: Mapping[str, HeldTier]
+    #: days whose visitors are still being told apart, and the marks of those
+    salts: int
+    marks: int
+    #: the beginning of the first of these days, seconds since 1970
+    oldest_salt: int | None
+
+
 class EventStore(Protocol):
     """Keeps counters and rows. One thread writes; any thread may read.
 
@@ -108,26 +130,50 @@ class EventStore(Protocol):
     """
 
     def write(self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "") -> None:
-        """Add to the counters and insert the rows, both or neither, durably.
+        """Add to the counters, insert the rows and add them to the roll-ups, all or nothing, durably.
 
         Nothing happens for a ``batch`` that was written within the last week: it came again. A row whose receipt
-        was erased is left out: it was under way when its visitor withdrew.
+        was erased is left out: it was under way when its visitor withdrew. So is a mark whose day is closed.
         """
 
     def erase(self, receipt: str) -> int:
-        """Delete the rows of a receipt, now and for ever; the number of rows. The counters stay."""
+        """Delete the rows of a receipt, now and for ever; the number of rows.
+
+        What they added to the roll-ups is taken out again, and so are the receipt's marks. The counters stay.
+        """
 
     def erased(self, receipt: str) -> bool:
         """Whether the rows of a receipt were erased, by this process or another."""
 
     def purge(self, now: int, limit: int = 10_000) -> int:
-        """Delete up to ``limit`` rows whose time is over at ``now`` (seconds since 1970); the number of rows."""
+        """Delete up to ``limit`` rows whose time is over at ``now`` (seconds since 1970); the number of rows.
+
+        The roll-ups stay as they are: the rows were, and their time is over.
+        """
+
+    def salt(self, day: int) -> str:
+        """The random salt of the day that begins at ``day`` (UTC), made when there is none; "" for a closed day."""
+
+    def close_days(self, now: int) -> int:
+        """Count the visitors of days that began 46 hours ago, and delete their marks and salts; how many days."""
 
     def counts(self, limit: int = 1_000, since: int = 0) -> list[dict[str, Any]]:
         """Counters from the hour ``since`` on, newest first: the fields of Count, and ``count``."""
 
     def events(self, receipt: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
         """Rows, newest first, of one receipt or of all; only the fields that a row's tier allows are not None."""
+
+    def rollups(self, dimension: str, since: int, until: int) -> list[dict[str, Any]]:
+        """hour, value, tier and count of a dimension, oldest first, for the hours from ``since`` to before ``until``.
+
+        Values that were too many for their hour are counted as "(other)".
+        """
+
+    def uniques(self, since: int, until: int) -> list[dict[str, Any]]:
+        """day, tier and count of visitors, oldest first, for days that begin from ``since`` to before ``until``."""
+
+    def held(self) -> Held:
+        """What is kept for a time only. Reads every row: for a person who asks, not for a request."""
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from hashlib import blake2b
 from threading import Lock
@@ -17,9 +18,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, text
 
 from ..events import Context, Count, Event, complete
+from ..events.rollups import Seen
 from . import schema
+from .rollups import SqlRollups
 from .rows import CONTEXT_FIELDS, OWN_FIELDS, mark, storable
-from .sql import SqlStore
 
 __all__ = ["REMEMBER_ERASED", "SqlEvents"]
 
@@ -32,8 +34,10 @@ _SURE: Final = 86_400
 _UNUSED: Final = 2 * _SURE
 #: contexts whose numbers are remembered; each some 500 bytes
 _KNOWN: Final = 10_000
-#: where the context stands in an event
+#: where the context stands in an event, and what roll-ups count
 _PLACE: Final = OWN_FIELDS.index("context")
+_ROUTE: Final = OWN_FIELDS.index("route")
+_HOST: Final = OWN_FIELDS.index("referrer_host")
 
 _COLUMNS: Final = ", ".join(
     [f"events.{name}" for name in OWN_FIELDS if name != "context"] + [f"contexts.{name}" for name in CONTEXT_FIELDS]
@@ -67,7 +71,7 @@ _FORGET: Final = (
 )
 
 
-class SqlEvents(SqlStore):
+class SqlEvents(SqlRollups):
     """EventStore but for a dialect's own way to insert and to find what expired."""
 
     #: what a row's number is called
@@ -77,6 +81,7 @@ class SqlEvents(SqlStore):
         """What the part of a store that is about events remembers; once, when it is opened."""
         self._numbers: dict[Context, tuple[int, float]] = {}
         self._numbering = Lock()
+        self._begin_rollups()
 
     # -- what a dialect adds -------------------------------------------------------------------
 
@@ -85,16 +90,8 @@ class SqlEvents(SqlStore):
         """A transaction in which rows are written: none that is erased meanwhile gets in."""
 
     @abstractmethod
-    def _erasing(self) -> AbstractContextManager[Connection]:
-        """A transaction in which rows are erased: none is on its way, unseen."""
-
-    @abstractmethod
     def _insert(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
         """Insert rows, their context as a number."""
-
-    @abstractmethod
-    def _add(self, connection: Connection, counts: Sequence[Sequence[Any]]) -> None:
-        """Add to counters."""
 
     @abstractmethod
     def _wipe(self) -> None:
@@ -104,32 +101,32 @@ class SqlEvents(SqlStore):
 
     def write(self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "") -> None:
         added = [(*count, number) for count, number in counts.items()]
-        whole = {context: complete(context)[:-1] for context in {event.context for event in events}}
-        storable([*added, *whole.values(), *(event[:_PLACE] + event[_PLACE + 1 :] for event in events), (batch,)])
+        whole = {context: complete(context) for context in {event.context for event in events}}
+        storable([*added, *whole.values(), (batch,)])
         now = time()
         with self._writing() as connection:
             if batch and connection.execute(_ONCE, {"id": batch, "at": int(now)}).rowcount != 1:
                 return
             gone = self._gone(connection, {context.receipt for context in whole if context.receipt})
-            kept = {context: values for context, values in whole.items() if context.receipt not in gone}
-            numbers, new = self._numbered(connection, kept, now)
-            if numbers:
-                self._insert(
-                    connection,
-                    [
-                        (*event[:_PLACE], numbers[event.context], *event[_PLACE + 1 :])
-                        for event in events
-                        if event.context in numbers
-                    ],
-                )
+            kept = {context: found for context, found in whole.items() if context.receipt not in gone}
+            rows = [event for event in events if event.context in kept] if gone else events
+            numbers, new = self._numbered(connection, set(kept.values()), now)
+            places = {context: numbers[found] for context, found in kept.items()}
+            own = [(*event[:_PLACE], places[event.context], *event[_PLACE + 1 : -2]) for event in rows]
+            storable(own)
+            if own:
+                self._insert(connection, own)
+            marks = self._mark(connection, rows)
+            values = self._roll(connection, _alike(own, {numbers[found]: found for found in kept.values()}))
             if added:
                 # Last, because other writers wait for a counter from here to the end of the transaction.
-                self._add(connection, added)
+                self._add(connection, "counts", added)
         # Only now are the new ones there for everybody.
         with self._numbering:
             if len(self._numbers) + len(new) > _KNOWN:
                 self._numbers.clear()
             self._numbers.update(new)
+            self._remember(values, marks)
 
     def _gone(self, connection: Connection, receipts: Iterable[str]) -> set[str]:
         marks = {mark(receipt): receipt for receipt in receipts}
@@ -138,17 +135,17 @@ class SqlEvents(SqlStore):
         return {marks[found] for (found,) in connection.execute(_WHICH_GONE, {"marks": list(marks)})}
 
     def _numbered(
-        self, connection: Connection, contexts: Mapping[Context, Sequence[Any]], now: float
+        self, connection: Connection, contexts: Iterable[Context], now: float
     ) -> tuple[dict[Context, int], dict[Context, tuple[int, float]]]:
-        """The number of each context, and those that had to be asked for."""
+        """The number of each (complete) context, and those that had to be asked for."""
         with self._numbering:
             known = {context: found for context in contexts if (found := self._numbers.get(context)) is not None}
         numbers = {context: number for context, (number, at) in known.items() if -_SURE < now - at < _SURE}
-        asked = [(_digest(values), context, values) for context, values in contexts.items() if context not in numbers]
+        asked = [(_digest(context[:-1]), context) for context in contexts if context not in numbers]
         new = {}
         # In one order for everybody: two writers that wait for each other's contexts would wait in vain.
-        for digest, context, values in sorted(asked, key=lambda one: one[0]):
-            row = {"digest": digest, "made": int(now), **dict(zip(CONTEXT_FIELDS, values, strict=True))}
+        for digest, context in sorted(asked, key=lambda one: one[0]):
+            row = {"digest": digest, "made": int(now), **dict(zip(CONTEXT_FIELDS, context, strict=False))}
             numbers[context] = connection.execute(_NUMBER, row).scalar_one()
             new[context] = numbers[context], now
         return numbers, new
@@ -159,6 +156,7 @@ class SqlEvents(SqlStore):
         rows, contexts = _ERASE
         with self._erasing() as connection:
             connection.execute(_ERASED, {"mark": mark(receipt), "at": int(time())})
+            self._take_out(connection, receipt)
             gone = connection.execute(rows, {"receipt": receipt}).rowcount
             known = connection.execute(contexts, {"receipt": receipt}).rowcount
         if known:
@@ -200,11 +198,20 @@ class SqlEvents(SqlStore):
             self._create_events(connection)
             for statement in schema.MOVED:
                 connection.execute(text(statement))
+            self._roll_again(connection)
 
     def _create_events(self, connection: Connection) -> None:
         """Make the tables of version 4, beside those that there are."""
         tables = [schema.contexts, schema.events, schema.batches]
         schema.metadata.create_all(connection, tables, checkfirst=False)
+        self._create_rollups(connection)
+
+
+def _alike(rows: Iterable[Sequence[Any]], contexts: Mapping[int, Context]) -> Iterator[Seen]:
+    """What roll-ups count of rows whose contexts are numbers; those that are alike together, as most of a batch are."""
+    found = Counter([(row[0] // 3600, row[1], row[_ROUTE], row[_HOST], row[_PLACE]) for row in rows])
+    for (hour, kind, route, host, number), times in found.items():
+        yield hour * 3600, kind, route, host, contexts[number], times
 
 
 def _digest(values: Sequence[Any]) -> str:

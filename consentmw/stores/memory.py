@@ -6,14 +6,17 @@ proof that is forgotten is none. Everything is gone with the process.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from threading import RLock
 from typing import Any
 
 from ..errors import StoreError
-from ..events import Count, Event, complete
-from . import Entry, Link, Published
+from ..events import Context, Count, Event, complete
+from ..events.rollups import Rollup, Seen, bounded, corrected, rolled
+from ..events.uniques import KEPT, day_of, mark_of, new_salt
+from . import Entry, Held, HeldTier, Link, Published
 from .rows import BLANKED, CONTEXT_FIELDS, OWN_FIELDS, mark, pack, storable
 
 __all__ = ["MemoryStore"]
@@ -30,6 +33,11 @@ class MemoryStore:
         self._number = 0
         self._batches: dict[str, None] = {}
         self._erased: dict[str, None] = {}
+        self._rollups: dict[Rollup, int] = {}
+        self._values: dict[tuple[int, str], set[str]] = {}
+        self._salts: dict[int, str] = {}
+        self._marks: dict[tuple[int, str, int], None] = {}
+        self._uniques: dict[tuple[int, str], int] = {}
         self._ledger: list[Entry] = []
         self._lapsed = ("", 0)
         self._notices: dict[str, Published] = {}
@@ -44,13 +52,22 @@ class MemoryStore:
             self._batches[batch] = None
             for count, number in counts.items():
                 self._counts[count] = self._counts.get(count, 0) + number
-            for row in rows:
+            seen: list[Seen] = []
+            for event, row in zip(events, rows, strict=True):
                 if not row["receipt"] or mark(row["receipt"]) not in self._erased:
                     self._number += 1
                     self._events[self._number] = {"id": self._number, **row}
-            for kept in (self._counts, self._events, self._batches):
+                    seen.append(_seen(row))
+                    if event.mark is not None and day_of(event.at) in self._salts:
+                        self._marks[day_of(event.at), row["tier"], event.mark] = None
+            rolls, values = bounded(rolled(seen), self._values)
+            self._values.update(values)
+            for key, number in rolls.items():
+                self._rollups[key] = self._rollups.get(key, 0) + number
+            everything: tuple[dict[Any, Any], ...] = (self._counts, self._events, self._batches)
+            for kept in (*everything, self._rollups, self._values, self._marks):
                 while len(kept) > self._limit:
-                    del kept[next(iter(kept))]  # type: ignore[arg-type]
+                    del kept[next(iter(kept))]
 
     def erase(self, receipt: str) -> int:
         with self._lock:
@@ -58,7 +75,15 @@ class MemoryStore:
                 self._erased[mark(receipt)] = None
                 if len(self._erased) > self._limit:
                     del self._erased[next(iter(self._erased))]
-            return self._forget([row["id"] for row in self._events.values() if receipt and row["receipt"] == receipt])
+            own = [row for row in self._events.values() if receipt and row["receipt"] == receipt]
+            for key, number in corrected([_seen(row) for row in own], self._rollups).items():
+                self._rollups[key] = number
+                if not number:
+                    del self._rollups[key]
+            for day, tier, found in list(self._marks) if receipt else ():
+                if found == mark_of(self._salts[day], receipt):
+                    del self._marks[day, tier, found]
+            return self._forget([row["id"] for row in own])
 
     def erased(self, receipt: str) -> bool:
         with self._lock:
@@ -73,6 +98,24 @@ class MemoryStore:
             del self._events[key]
         return len(ids)
 
+    def salt(self, day: int) -> str:
+        with self._lock:
+            if any(closed == day for closed, _ in self._uniques):
+                return ""
+            return self._salts.setdefault(day, new_salt())
+
+    def close_days(self, now: int) -> int:
+        with self._lock:
+            days = [day for day in self._salts if day <= now - KEPT]
+            for day in days:
+                del self._salts[day]
+                self._uniques[day, "coarse"] = 0
+            for day, tier, found in list(self._marks):
+                if day in days:
+                    self._uniques[day, tier] = self._uniques.get((day, tier), 0) + 1
+                    del self._marks[day, tier, found]
+            return len(days)
+
     def counts(self, limit: int = 1_000, since: int = 0) -> list[dict[str, Any]]:
         with self._lock:
             found = sorted((item for item in self._counts.items() if item[0].hour >= since), reverse=True)
@@ -82,6 +125,32 @@ class MemoryStore:
         with self._lock:
             found = [row for row in self._events.values() if receipt is None or (receipt and row["receipt"] == receipt)]
         return [dict(row) for row in found[::-1][:limit]]
+
+    def rollups(self, dimension: str, since: int, until: int) -> list[dict[str, Any]]:
+        with self._lock:
+            found = sorted(item for item in self._rollups.items() if since <= item[0].hour < until)
+        return [
+            {"hour": key.hour, "value": key.value, "tier": key.tier, "count": number}
+            for key, number in found
+            if key.dimension == dimension
+        ]
+
+    def uniques(self, since: int, until: int) -> list[dict[str, Any]]:
+        with self._lock:
+            found = Counter(self._uniques) + Counter((day, tier) for day, tier, _ in self._marks)
+        return [
+            {"day": day, "tier": tier, "count": number}
+            for (day, tier), number in sorted(found.items())
+            if since <= day < until
+        ]
+
+    def held(self) -> Held:
+        tiers: dict[str, HeldTier] = {}
+        with self._lock:
+            for row in self._events.values():
+                rows, oldest, first = tiers.get(row["tier"], (0, row["at"], row["expires"]))
+                tiers[row["tier"]] = HeldTier(rows + 1, min(oldest, row["at"]), min(first, row["expires"]))
+            return Held(tiers, len(self._salts), len(self._marks), min(self._salts, default=None))
 
     def append(self, link: Link) -> Entry:
         with self._lock:
@@ -187,5 +256,10 @@ class MemoryStore:
 
 
 def _row(event: Event) -> dict[str, Any]:
-    own = {name: value for name, value in zip(OWN_FIELDS, event, strict=True) if name != "context"}
+    own = {name: value for name, value in zip(OWN_FIELDS, event, strict=False) if name != "context"}
     return {**own, **dict(zip(CONTEXT_FIELDS, complete(event.context), strict=False))}
+
+
+def _seen(row: Mapping[str, Any]) -> Seen:
+    context = Context(*(row[name] for name in CONTEXT_FIELDS))
+    return row["at"], row["kind"], row["route"], row["referrer_host"], context, 1

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any, Final
 
 from ..events import Context, Count, Event
+from ..events.rollups import Rollup
 from . import Entry, Published
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ENTRY_FIELDS",
     "NOTICE_FIELDS",
     "OWN_FIELDS",
+    "ROLLUP_FIELDS",
     "mark",
     "pack",
     "storable",
@@ -30,13 +32,14 @@ __all__ = [
 ]
 
 COUNT_FIELDS: Final = Count._fields
+ROLLUP_FIELDS: Final = Rollup._fields
 ENTRY_FIELDS: Final = tuple(field.name for field in fields(Entry))
 NOTICE_FIELDS: Final = tuple(field.name for field in fields(Published))
 #: what an erasure empties in a row of the ledger
 BLANKED: Final = ("salt", "receipt", "previous", "subject", "detail")
 
 #: the columns of a row but for its number, which the store gives
-OWN_FIELDS: Final = Event._fields
+OWN_FIELDS: Final = Event._fields[:-2]
 #: the columns of a context but for its number
 CONTEXT_FIELDS: Final = Context._fields[:-1]
 

@@ -1,0 +1,78 @@
+"""Visitors of a day, marked: what a mark is made of is thrown away here, before a row goes anywhere.
+
+Remembers the salts of days that are not closed, since the store may be away. Refuses to know what a mark
+is made of, and what a store does with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from ..events import Event
+from ..events.uniques import KEPT, day_of, mark_of
+from .batches import Row
+
+if TYPE_CHECKING:
+    from ..stores import EventStore
+
+__all__ = ["Marking"]
+
+#: seconds between two looks for days that have to be closed
+_CLOSE_EVERY: Final = 3600.0
+
+
+class Marking:
+    """Marks rows; for one thread."""
+
+    def __init__(
+        self, store: Callable[[], EventStore], clock: Callable[[], float], complain: Callable[[Exception], None]
+    ) -> None:
+        """``store`` gives the store or raises; ``clock``: seconds since 1970; ``complain`` tells who runs the site."""
+        self._store = store
+        self._clock = clock
+        self._complain = complain
+        self._salts: dict[int, str] = {}
+        self._close_at = 0.0
+        #: rows whose visitor is missing in the number of the day: it was over, or its salt could not be asked for
+        self.missed = 0
+
+    def marked(self, rows: Sequence[Row], *, asks: bool) -> list[Row]:
+        """Rows with the marks of their visitors. ``asks``: whether the store may be asked for a salt; never raises."""
+        marks: dict[tuple[float, str], int | None] = {}
+        made: list[Row] = []
+        for count, event in rows:
+            if event is None or not event.raw:
+                made.append((count, event))
+                continue
+            visitor = event.at // 86_400, event.raw
+            if visitor not in marks:
+                salt = self._salt(day_of(event.at), asks=asks)
+                # Once is enough: each question to a store that is away may take seconds.
+                asks = asks and salt is not None
+                marks[visitor] = mark_of(salt, event.raw) if salt else None
+            mark = marks[visitor]
+            self.missed += mark is None
+            # The last two fields are the mark and what it is made of.
+            made.append((count, Event(*event[:-2], mark)))
+        return made
+
+    def _salt(self, day: int, *, asks: bool) -> str | None:
+        """The salt of a day, "" when the day is closed, None when there is no asking for it."""
+        if day + KEPT <= self._clock():
+            return ""
+        if day not in self._salts and asks:
+            try:
+                self._salts[day] = self._store().salt(day)
+            except Exception as error:
+                # Whatever it is: a visitor less in a figure must not cost a row.
+                self._complain(error)
+        return self._salts.get(day)
+
+    def close_days(self) -> None:
+        """Now and then: have the store count the days that are over, and forget their salts. Raises StoreError."""
+        now = self._clock()
+        if now >= self._close_at:
+            self._salts = {day: salt for day, salt in self._salts.items() if day + KEPT > now}
+            self._store().close_days(int(now))
+            self._close_at = now + _CLOSE_EVERY
