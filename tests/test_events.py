@@ -195,6 +195,33 @@ def test_a_page_view_is_not_counted_by_campaign() -> None:
     assert count.campaign == ""
 
 
+def test_a_visitor_of_a_coarse_row_is_told_apart_without_being_named() -> None:
+    """What the day's mark is made of travels in memory, is in no column and in no repr."""
+    _, event = minimise(facts(recipient=""), decision("coarse", receipt=""), POLICY)
+    assert event is not None
+    assert event.raw == f"203.0.113.77\0{CHROME}\0utility.example"
+    assert "203.0.113" not in repr(event)
+    assert "raw" not in EVENT_FIELDS
+    assert "mark" not in EVENT_FIELDS
+
+
+@pytest.mark.parametrize("tier", ["visit", "person"])
+def test_a_visitor_who_chose_is_told_apart_by_the_receipt(tier: str) -> None:
+    _, event = minimise(facts(recipient=""), decision(tier), POLICY)
+    assert event is not None
+    assert event.raw == "r" * 22
+
+
+@pytest.mark.parametrize("tier", ["coarse", "visit", "person"])
+def test_programs_and_mail_clients_are_no_visitors(tier: str) -> None:
+    asked = [facts(kind=kind, recipient="") for kind in ("pixel", "click")]
+    asked.append(facts(visitor=visitor(user_agent=GOOGLEBOT), recipient=""))
+    for one in asked:
+        _, event = minimise(one, decision(tier), POLICY)
+        assert event is not None
+        assert event.raw == ""
+
+
 def test_a_coarse_row_can_not_be_matched_by_its_time() -> None:
     event = row("coarse")
     assert event.at == HOUR

@@ -34,11 +34,12 @@ class Marking:
         self._complain = complain
         self._salts: dict[int, str] = {}
         self._close_at = 0.0
-        #: rows whose visitor is missing in the number of the day: it was over, or its salt could not be asked for
-        self.missed = 0
 
     def marked(self, rows: Sequence[Row], *, asks: bool) -> list[Row]:
-        """Rows with the marks of their visitors. ``asks``: whether the store may be asked for a salt; never raises."""
+        """Rows with the marks of their visitors; those of a day that is over, or whose salt is not at hand, have none.
+
+        ``asks``: whether the store may be asked for a salt. Never raises.
+        """
         marks: dict[tuple[float, str], int | None] = {}
         made: list[Row] = []
         for count, event in rows:
@@ -51,10 +52,8 @@ class Marking:
                 # Once is enough: each question to a store that is away may take seconds.
                 asks = asks and salt is not None
                 marks[visitor] = mark_of(salt, event.raw) if salt else None
-            mark = marks[visitor]
-            self.missed += mark is None
             # The last two fields are the mark and what it is made of.
-            made.append((count, Event(*event[:-2], mark)))
+            made.append((count, Event(*event[:-2], marks[visitor])))
         return made
 
     def _salt(self, day: int, *, asks: bool) -> str | None:
