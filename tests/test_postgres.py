@@ -626,8 +626,8 @@ def test_a_role_that_may_only_add_can_record_and_prove(postgres: Server, store: 
     postgres.run(
         "GRANT USAGE ON SCHEMA consentmw TO visitor",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON consentmw.events, consentmw.contexts, consentmw.batches, "
-        "consentmw.counts, consentmw.erased, consentmw.meta "
-        "TO visitor",
+        "consentmw.counts, consentmw.erased, consentmw.meta, consentmw.rollups, consentmw.salts, consentmw.marks, "
+        "consentmw.uniques TO visitor",
         "GRANT SELECT, INSERT ON consentmw.ledger TO visitor",
         "GRANT USAGE ON SEQUENCE consentmw.events_number, consentmw.contexts_id_seq TO visitor",
     )
@@ -636,6 +636,10 @@ def test_a_role_that_may_only_add_can_record_and_prove(postgres: Server, store: 
     assert limited.erase("r1") == 1
     assert limited.purge(2**41) == 1
     assert limited.append(link).seq == 1
+    # It may not truncate: the salt is deleted all the same.
+    assert limited.salt(0)
+    assert limited.close_days(2**40) == 1
+    assert (limited.held().salts, limited.salt(0)) == (0, "")
     limited.close()
     with psycopg.connect(role) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("ALTER TABLE consentmw.ledger DISABLE TRIGGER ALL")
