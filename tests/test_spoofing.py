@@ -101,7 +101,7 @@ def forged() -> Iterator[str]:
         payload, time, signature = token.split(".")
         yield from (f"{payload}.{time}.", payload, f"{payload}.{time}", f".{time}.{signature}", token + "A", token[:-1])
         yield f"{payload[:-2]}AA.{time}.{signature}"
-        yield f"{payload}.{time[:-1]}A.{signature}"
+        yield f"{payload}.{time[:-1]}{'B' if time[-1] == 'A' else 'A'}.{signature}"
         yield f"{payload}.{time}.{signature[::-1]}"
         yield token.swapcase()
     yield from (

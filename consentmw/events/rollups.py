@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from . import Context
 from .hosts import OTHER
@@ -22,7 +22,7 @@ __all__ = ["DIMENSIONS", "Rollup", "Seen", "bounded", "corrected", "rolled"]
 DIMENSIONS: Final[Mapping[str, int]] = MappingProxyType(
     {"browser": 100, "os": 100, "device": 10, "language": 50, "region": 300, "referrer_host": 500, "route": 2_000}
 )
-_OF_CONTEXT: Final = ("browser", "os", "device", "language", "region")
+_IN_ORDER: Final = ("route", "referrer_host", "browser", "os", "device", "language", "region")
 _HOUR: Final = 3600
 
 #: what is counted of rows that are alike: at (seconds since 1970), kind, route, referring host, context, how many
@@ -43,22 +43,18 @@ class Rollup(NamedTuple):
 
 def rolled(rows: Iterable[Seen]) -> dict[Rollup, int]:
     """What these rows add. Their contexts have to be complete; a dimension that a row lacks adds nothing."""
-    alike: Counter[tuple[int, Context]] = Counter()
+    said: Counter[tuple[Any, ...]] = Counter()
+    for at, kind, route, host, one, number in rows:
+        if not one.bot:
+            start = int(at) // _HOUR * _HOUR
+            about = (one.browser, one.os, one.device, one.language, one.region)
+            said[start, one.tier, None if route is None else f"{kind} {route}", host, *about] += number
     found: Counter[Rollup] = Counter()
-    for at, kind, route, host, context, number in rows:
-        if context.bot:
-            continue
-        start = int(at) // _HOUR * _HOUR
-        alike[start, context] += number
-        if route is not None:
-            found[Rollup(start, "route", f"{kind} {route}", context.tier)] += number
-        if host is not None:
-            found[Rollup(start, "referrer_host", host, context.tier)] += number
-    for (start, context), number in alike.items():
-        for dimension in _OF_CONTEXT:
-            value = getattr(context, dimension)
+    # What is alike is counted first: visitors differ, what their browsers are does much less.
+    for (start, tier, *values), number in said.items():
+        for dimension, value in zip(_IN_ORDER, values, strict=True):
             if value is not None:
-                found[Rollup(start, dimension, value, context.tier)] += number
+                found[Rollup(start, dimension, value, tier)] += number
     return dict(found)
 
 

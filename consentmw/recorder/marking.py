@@ -53,7 +53,7 @@ class Marking:
                 asks = asks and salt is not None
                 marks[visitor] = mark_of(salt, event.raw) if salt else None
             # The last two fields are the mark and what it is made of.
-            made.append((count, Event(*event[:-2], marks[visitor])))
+            made.append((count, Event._make((*event[:-2], marks[visitor], ""))))
         return made
 
     def _salt(self, day: int, *, asks: bool) -> str | None:

@@ -116,8 +116,12 @@ class SqlEvents(SqlRollups):
             storable(own)
             if own:
                 self._insert(connection, own)
-            marks = self._mark(connection, rows)
-            values = self._roll(connection, _alike(own, {numbers[found]: found for found in kept.values()}))
+            contexts = {numbers[found]: found for found in kept.values()}
+            alike = _alike(own, [event.mark for event in rows])
+            marks = self._mark(
+                connection, ((key[0], contexts[key[4]].tier, key[5]) for key in alike if key[5] is not None)
+            )
+            values = self._roll(connection, _seen(alike, contexts))
             if added:
                 # Last, because other writers wait for a counter from here to the end of the transaction.
                 self._add(connection, "counts", added)
@@ -207,11 +211,19 @@ class SqlEvents(SqlRollups):
         self._create_rollups(connection)
 
 
-def _alike(rows: Iterable[Sequence[Any]], contexts: Mapping[int, Context]) -> Iterator[Seen]:
-    """What roll-ups count of rows whose contexts are numbers; those that are alike together, as most of a batch are."""
-    found = Counter([(row[0] // 3600, row[1], row[_ROUTE], row[_HOST], row[_PLACE]) for row in rows])
-    for (hour, kind, route, host, number), times in found.items():
-        yield hour * 3600, kind, route, host, contexts[number], times
+def _alike(rows: Sequence[Sequence[Any]], marks: Sequence[int | None]) -> Counter[tuple[Any, ...]]:
+    """How many rows have hour, kind, route, referring host, number of context and mark alike: most of a batch do."""
+    return Counter(
+        [
+            (row[0] // 3600 * 3600, row[1], row[_ROUTE], row[_HOST], row[_PLACE], mark)
+            for row, mark in zip(rows, marks, strict=True)
+        ]
+    )
+
+
+def _seen(alike: Counter[tuple[Any, ...]], contexts: Mapping[int, Context]) -> Iterator[Seen]:
+    for (hour, kind, route, host, number, _), times in alike.items():
+        yield hour, kind, route, host, contexts[number], times
 
 
 def _digest(values: Sequence[Any]) -> str:

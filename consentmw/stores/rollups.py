@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, text
 
-from ..events import Context, Event
+from ..events import Context
 from ..events.rollups import Rollup, Seen, bounded, corrected, rolled
 from ..events.uniques import KEPT, day_of, mark_of, new_salt
 from . import Held, HeldTier, schema
@@ -133,10 +133,9 @@ class SqlRollups(SqlStore):
             self._add(connection, "rollups", [(*key, number) for key, number in added.items()])
         return values
 
-    def _mark(self, connection: Connection, events: Iterable[Event]) -> set[tuple[int, str, int]]:
-        """Keep the marks of visitors, but for closed days; those that are new, for :meth:`_remember`."""
-        marks = {(day_of(event.at), event.context.tier, event.mark) for event in events if event.mark is not None}
-        new = marks - self._marked
+    def _mark(self, connection: Connection, marks: Iterable[tuple[float, str, int]]) -> set[tuple[int, str, int]]:
+        """Keep marks (at, tier, mark), but for closed days; those that are new, for :meth:`_remember`."""
+        new = {(day_of(at), tier, mark) for at, tier, mark in marks} - self._marked
         if new:
             days = {day for day, _ in connection.execute(_SALTS)}
             new = {mark for mark in new if mark[0] in days}
