@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any, Final
 
 from ..events import Context, Count, Event
+from ..events.rollups import Rollup
 from . import Entry, Published, Told
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ENTRY_FIELDS",
     "NOTICE_FIELDS",
     "OWN_FIELDS",
+    "ROLLUP_FIELDS",
     "joined",
     "mark",
     "pack",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 COUNT_FIELDS: Final = Count._fields
+ROLLUP_FIELDS: Final = Rollup._fields
 ENTRY_FIELDS: Final = tuple(field.name for field in fields(Entry))
 NOTICE_FIELDS: Final = tuple(field.name for field in fields(Published))
 #: what an erasure empties in a row of the ledger
