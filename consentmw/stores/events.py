@@ -114,22 +114,24 @@ class SqlEvents(SqlRollups):
         marks: Sequence[Mark] = (),
     ) -> None:
         added, given = joined(counts, events, told)
-        whole = {context: complete(context) for context in {event.context for event in given}}
+        # By identity: a context is long, and all rows of a visitor share one.
+        whole = {key: complete(one) for key, one in {id(event.context): event.context for event in given}.items()}
         storable([*((*count, number) for count, number in added.items()), *whole.values(), *marks, (batch, *told)])
         now = time()
         with self._writing() as connection:
             if batch and connection.execute(_ONCE, {"id": batch, "at": int(now)}).rowcount != 1:
                 return
-            gone = self._gone(connection, {one.receipt for part in (whole, marks) for one in part if one.receipt})
+            theirs = {one.receipt for one in whole.values()} | {one.receipt for one in marks}
+            gone = self._gone(connection, theirs - {""})
             if told:
                 added, given = joined(counts, events, self._first(connection, told, gone, int(now)))
-            kept = {context: found for context, found in whole.items() if context.receipt not in gone}
+            kept = {key: found for key, found in whole.items() if found.receipt not in gone}
             numbers, new = self._numbered(connection, set(kept.values()), now)
-            places = {context: numbers[found] for context, found in kept.items()}
+            places = {key: numbers[found] for key, found in kept.items()}
             own = [
-                (*event[:_PLACE], places[event.context], *event[_PLACE + 1 : -1])
+                (*event[:_PLACE], place, *event[_PLACE + 1 : -1])
                 for event in given
-                if event.context in places
+                if (place := places.get(id(event.context))) is not None
             ]
             storable(own)
             if own:

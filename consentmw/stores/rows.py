@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import lru_cache
 from hashlib import sha256
 from itertools import chain
 from typing import Any, Final
@@ -53,8 +54,11 @@ def storable(rows: Iterable[Sequence[Any]]) -> None:
 
     That is: numbers beyond 64 bits, texts that are no UTF-8, and the character NUL, which PostgreSQL takes in no text.
     """
-    values = tuple(chain.from_iterable(rows))
-    # All at once: value by value this would cost more than the writing.
+    # All at once, and what is alike once: value by value this would cost more than the writing.
+    try:
+        values = set(chain.from_iterable(rows))
+    except TypeError as error:
+        raise ValueError(f"something in a row can't be stored: {error}") from error
     kinds = set(map(type, values))
     if not kinds <= _KINDS:
         raise ValueError(f"a {next(iter(kinds - _KINDS)).__name__} of a row can't be stored")
@@ -80,6 +84,7 @@ def joined(
     return added, rows
 
 
+@lru_cache(maxsize=4096)
 def mark(receipt: str) -> str:
     """What stands for an erased receipt: enough to know it again, and nothing that leads back to it."""
     return sha256(receipt.encode("utf-8", "surrogatepass")).hexdigest()
