@@ -253,7 +253,7 @@ class ConsentMiddleware:
 
     def _report(self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse) -> None:
         """Tell Google of a page that was seen, where the visitor allows it."""
-        if response.html and response.status == 200 and scope["method"] == "GET":
+        if response.html and response.status in (200, 304) and scope["method"] == "GET":
             try:
                 self.site.relay.page_view(visitor, decision, self.site.routes.of(scope, response.status)[0])
             except Exception:

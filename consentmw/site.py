@@ -26,6 +26,7 @@ from .gate.cookies import expiries, leftovers
 from .gate.csp import HostPolicy
 from .gate.gpp_page import GppPage
 from .gate.html import Rules
+from .gate.redirects import grants_click
 from .gate.signals import Signals
 from .gate.storage import Storage
 from .gate.unknown import Unknown
@@ -89,7 +90,7 @@ class Site(Jar):
         self.pseudonyms = Pseudonyms.configured(settings.secret_keys[0] if settings.debug else "")
         self.valid_for = timedelta(days=settings.valid_days)
         self.rest = timedelta(days=settings.refusal_days)
-        self.policy = _policy(settings)
+        self.policy = _policy(settings, self.catalogue)
         self.diagnostics = open_diagnostics(settings.diagnostic_log, settings.diagnostic_days)
         self.recorder = Recorder(
             lambda: open_event_store(settings.store, settings.events_store),
@@ -286,10 +287,17 @@ class Site(Jar):
             await run_sync(self.diagnostics.close)
 
 
-def _policy(settings: Settings) -> Policy:
+def _policy(settings: Settings, catalogue: Catalogue) -> Policy:
+    kinds = {key: grants_click(key) for key in settings.query_keys}
+    bound = {
+        purpose.key: frozenset(key for key, kind in kinds.items() if kind == purpose.kind)
+        for purpose in catalogue.purposes.values()
+        if purpose.kind in kinds.values()
+    }
     return Policy(
         settings.ip,
-        settings.query_keys,
+        frozenset(key for key, kind in kinds.items() if not kind),
+        bound,
         internal=settings.internal_networks,
         networks=open_visitor_networks(settings.asn_networks, settings.reverse_dns),
         retention_days=settings.retention_days,

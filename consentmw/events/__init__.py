@@ -223,7 +223,7 @@ def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, E
         person = tier == "person"
         event = Event(
             facts.at, facts.kind, expires, context, facts.route, facts.status, host, page,
-            kept_query(facts.query, policy.query_keys), int(facts.duration_ms), facts.method[:10],
+            kept_query(facts.query, policy.keys(decision.allows)), int(facts.duration_ms), facts.method[:10],
             facts.campaign if person else None, facts.link if person else None, facts.recipient if person else None,
             facts.target, facts.value, facts.told,
         )  # fmt: skip
