@@ -23,6 +23,7 @@ from .events import Facts, minimise
 from .events.notices import count_served
 from .events.reading import queried, terms
 from .gate.headers import restore_etag
+from .gate.passing import Passing
 from .gate.response import GatedResponse, Inserts
 from .linking import Link, Linking
 from .once import place
@@ -117,32 +118,38 @@ class ConsentMiddleware:
         link: Link,
         visit: Visiting | None,
     ) -> None:
-        started, first = time(), link.ruling
-        response = self._response(scope, send, visitor, consent, ruling, link, visit)
-        recorded = False
+        started, first, recorded = time(), link.ruling, False
+        passing, gate = Passing(), None
+        if visitor.revalidates:
+            # Before the application answers, because it has to be given its own ETag back.
+            gate = self._response(scope, send, visitor, consent, ruling, link, visit)
 
         async def forward(message: Message) -> None:
-            nonlocal recorded, response, visit
+            nonlocal gate, recorded, visit
             if message["type"] == "http.response.start":
                 if link.ruling is not first:
                     # Somebody signed in or out: what was decided before does not hold for this answer.
                     visit = self.site.visits.visiting(visitor, link.ruling)
-                    response = self._response(scope, send, visitor, consent, link.ruling, link, visit)
+                    gate = self._response(scope, send, visitor, consent, link.ruling, link, visit)
                 message = link.carried(message)
-            await response.send(message)
-            if response.finished and not recorded:
+            if gate is None and not passing.takes(message):
+                gate = self._response(scope, send, visitor, consent, ruling, link, visit)
+                gate.status = passing.status
+            await (send(message) if gate is None else gate.send(message))
+            if not recorded and (gate or passing).finished:
                 # At the last body message: after ``await self.app`` the background tasks have run, too.
                 recorded = True
-                self._record(scope, visitor, consent.decision, visit, response, started)
+                self._record(scope, visitor, consent.decision, visit, gate or passing, started)
 
         try:
             await self.app(scope, receive, forward)
         except Exception:
-            response.status = response.status or 500
+            failed = gate or passing
+            failed.status = failed.status or 500
             raise
         finally:
-            if not recorded and response.status:
-                self._record(scope, visitor, consent.decision, visit, response, started)
+            if not recorded and (gate or passing).status:
+                self._record(scope, visitor, consent.decision, visit, gate or passing, started)
 
     def _response(
         self,
@@ -198,7 +205,7 @@ class ConsentMiddleware:
         visitor: Visitor,
         decision: Decision,
         visit: Visiting | None,
-        response: GatedResponse,
+        response: GatedResponse | Passing,
         started: float,
     ) -> None:
         if self.site.diagnostics is not None:
@@ -251,7 +258,7 @@ class ConsentMiddleware:
         except Exception:
             logger.exception("a request could not be noted")
 
-    def _report(self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse) -> None:
+    def _report(self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse | Passing) -> None:
         """Tell Google of a page that was seen, where the visitor allows it."""
         if response.html and response.status == 200 and scope["method"] == "GET":
             try:
