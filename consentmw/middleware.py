@@ -81,20 +81,20 @@ class ConsentMiddleware:
                 self.site.registry.start()
             await self.app(scope, receive, self._flush_at_shutdown(send))
             return
-        visitor = Visitor.read(scope, self.settings.trusted_proxies)
-        ruling = self.site.ruling(visitor)
+        site = self.site
+        visitor = Visitor.read(scope, site.settings.trusted_proxies)
+        ruling = site.ruling(visitor)
         found = self.pages.find(scope) if scope["type"] == "http" else None
         link = Link(self.linking, visitor, ruling)
         if link.known is not None and not (found and found[1]):
             # What has more in its address than the page's name is no page: a file, a pixel, a redirect.
             await link.look(scope)
             ruling = link.ruling
-        if self.site.once_mark in visitor.cookies:
+        if ruling.asks_once:
             ruling = self._once(scope, visitor, ruling)
-        site = self.site
         visit = site.visits.visiting(visitor, ruling, scope.get("query_string", b""))
         base = self.pages.base(scope)
-        consent = Consent(ruling.decision, base, site.tokens, site.relay, visitor, site.gpp, site.goals, link, visit)
+        consent = Consent(ruling.decision, base, site, visitor, link, visit)
         # A copy: what we publish must not leak to whoever made the scope, nor routing back through it.
         # The headers as a list: a server may give a generator, and reading it has used it up.
         scope = {**scope, "headers": ruling.seen(visitor), "consent": consent}
@@ -183,7 +183,7 @@ class ConsentMiddleware:
 
     def _once(self, scope: Scope, visitor: Visitor, ruling: Ruling) -> Ruling:
         """What follows where the visitor may have asked for a service once, on this very page."""
-        if scope["type"] != "http" or scope["method"] != "GET" or visitor.sec_purpose:
+        if scope["type"] != "http" or scope["method"] != "GET" or visitor.ahead:
             # Nobody looks at the answer to a HEAD, nor at a page that a browser only fetches ahead.
             return ruling
         page = place(scope["path"], scope.get("query_string", b""))

@@ -51,14 +51,23 @@ READ_HINTS: Final = (
 SAID_HINTS: Final = (*_SAYS, *READ_HINTS)
 _MAX_HINT: Final = 512
 
-#: header name -> the name it is kept under; several old names of one header share one
+#: what many requests carry and nothing is kept of: known here, so that it isn't looked for in lower case, too
+_UNREAD: Final = (
+    *(b"accept-encoding", b"cache-control", b"connection", b"priority", b"sec-fetch-dest", b"sec-fetch-mode"),
+    *(b"sec-fetch-user", b"upgrade-insecure-requests", b"x-forwarded-for", b"x-real-ip", b"x-request-id"),
+)
+#: header name -> the name it is kept under, b"" for those that aren't; several old names of one header share one
 _KEPT: Final[dict[bytes, bytes]] = {
     name: name
     for name in (
         *(b"host", b"cookie", b"sec-gpc", b"dnt", b"accept", b"accept-language", b"user-agent", b"referer", b"origin"),
         *(b"sec-fetch-site", b"sec-purpose", b"x-forwarded-proto", b"forwarded", b"if-none-match", *_SAYS),
     )
-} | {**dict.fromkeys((b"purpose", b"x-moz", b"x-purpose"), b"sec-purpose"), **dict.fromkeys(HINTS, b"hint")}
+} | {
+    **dict.fromkeys((b"purpose", b"x-moz", b"x-purpose"), b"sec-purpose"),
+    **dict.fromkeys(HINTS, b"hint"),
+    **dict.fromkeys(_UNREAD, b""),
+}
 #: what joins the lines of a header that may come several times; of any other the first line counts
 _JOINED: Final = {
     b"cookie": b"; ",
@@ -135,7 +144,10 @@ class _Text:
 class Visitor:
     """One request's visitor. Built by :meth:`read`; what costs more than a look is worked out when asked for."""
 
-    __slots__ = ("_address", "_bot", "_found", "_peer", "_trusted", "cookies", "gpc", "headers", "host", "scheme")
+    __slots__ = (
+        "_address", "_bot", "_found", "_peer", "_trusted",
+        "cookies", "gpc", "headers", "host", "raw_language", "scheme",
+    )  # fmt: skip
 
     #: the request's headers, as a list even where the server gave a generator
     headers: list[tuple[bytes, bytes]]
@@ -147,6 +159,8 @@ class Visitor:
     cookies: bytes
     #: whether Global Privacy Control is on
     gpc: bool
+    #: the Accept-Language header as sent: what is remembered by it needs no decoding
+    raw_language: bytes
     _address: str | None
     _bot: str | None
     _found: dict[bytes, bytes]
@@ -172,8 +186,10 @@ class Visitor:
             headers = list(headers)
         found: dict[bytes, bytes] = {}
         for name, value in headers:
-            key = _KEPT.get(name) or _KEPT.get(name.lower())
+            key = _KEPT.get(name)
             if key is None:
+                key = _KEPT.get(name.lower())
+            if not key:
                 continue
             if key not in found:
                 found[key] = value
@@ -187,9 +203,10 @@ class Visitor:
         self._address = self._bot = None
         self.headers = headers
         self.cookies = found.get(b"cookie", b"")
+        self.raw_language = found.get(b"accept-language", b"")
         self.gpc = b"sec-gpc" in found and _signals(found[b"sec-gpc"])
         self.host = _hostname(found[b"host"][:_MAX_HOST]) if b"host" in found else ""
-        self.scheme = "https" if scope.get("scheme") in ("https", "wss") or self._secure() else "http"
+        self.scheme = "https" if scope.get("scheme") in ("https", "wss") or (trusted and self._secure()) else "http"
         return self
 
     def _secure(self) -> bool:
@@ -215,14 +232,14 @@ class Visitor:
         return bool(self._trusted) and vouched(self._peer, self._trusted)
 
     @property
-    def raw_language(self) -> bytes:
-        """The Accept-Language header as sent: what is remembered by it needs no decoding."""
-        return self._found.get(b"accept-language", b"")
-
-    @property
     def revalidates(self) -> bool:
         """Whether the browser holds a copy and asks if it is still good (If-None-Match)."""
         return b"if-none-match" in self._found
+
+    @property
+    def ahead(self) -> bool:
+        """Whether a browser only fetches this ahead, so that its user may never see it."""
+        return bool(self._found.get(b"sec-purpose"))
 
     @property
     def hinted(self) -> bool:

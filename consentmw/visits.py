@@ -48,7 +48,7 @@ class Visits:
 
     def visiting(self, visitor: Visitor, ruling: Ruling, query: bytes = b"") -> Visiting | None:
         """The visit that this request is part of, or None: its visitor did not choose to be measured."""
-        if not self.follows or ruling.decision.tier not in TIERS or visitor.sec_purpose:
+        if not self.follows or ruling.decision.tier not in TIERS or visitor.ahead:
             # A page that a browser fetches ahead may never be seen.
             return None
         before, receipt = ruling.session, ruling.decision.receipt
