@@ -95,15 +95,18 @@ class ConsentMiddleware:
         visit = site.visits.visiting(visitor, ruling, scope.get("query_string", b""))
         base = self.pages.base(scope)
         consent = Consent(ruling.decision, base, site, visitor, link, visit)
+        if found is not None:
+            page, rest = found
+            await page(Exchange(scope, receive, send, visitor, consent, rest, link, visit))
+            return
         # A copy: what we publish must not leak to whoever made the scope, nor routing back through it.
-        # The headers as a list: a server may give a generator, and reading it has used it up.
-        scope = {**scope, "headers": ruling.seen(visitor), "consent": consent}
+        scope = dict(scope)
+        # A list: a server may give a generator, and reading it has used it up.
+        scope["headers"] = ruling.seen(visitor)
+        scope["consent"] = consent
         if scope["type"] == "websocket":
             link.late = True
             await self.app(scope, receive, send)
-        elif found is not None:
-            page, rest = found
-            await page(Exchange(scope, receive, send, visitor, consent, rest, link, visit))
         else:
             await self._gated(scope, receive, send, visitor, consent, ruling, link, visit)
 

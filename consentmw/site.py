@@ -112,8 +112,6 @@ class Site(Jar):
         self.hosts = HostPolicy(self.catalogue, settings.policy, settings.own_hosts)
         self.unknown = Unknown(self.catalogue, settings.unknown, settings.own_hosts)
         self.met = Met()
-        #: whether a decision depends on more of a request than :meth:`ruling` always looks at
-        self._asks_more = self.whereabouts.known or not self.listening.alone
         self._known: dict[tuple[object, ...], Ruling] = {}
         self._prepare_cookies()
 
@@ -126,7 +124,8 @@ class Site(Jar):
         """
         key: tuple[object, ...]
         key = (visitor.cookies, visitor.gpc, visitor.raw_language, visitor.scheme, visitor.host)
-        if self._asks_more:
+        if self.whereabouts.known or not self.listening.alone:
+            # What most sites don't ask a request for.
             key = (*key, self.whereabouts.region(visitor), self.listening.others(visitor.field))
         known = self._known.get(key)
         if known is not None and (known.decision.until is None or self.clock() < known.decision.until):
