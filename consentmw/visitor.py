@@ -51,23 +51,14 @@ READ_HINTS: Final = (
 SAID_HINTS: Final = (*_SAYS, *READ_HINTS)
 _MAX_HINT: Final = 512
 
-#: what many requests carry and nothing is kept of: known here, so that it isn't looked for in lower case, too
-_UNREAD: Final = (
-    *(b"accept-encoding", b"cache-control", b"connection", b"priority", b"sec-fetch-dest", b"sec-fetch-mode"),
-    *(b"sec-fetch-user", b"upgrade-insecure-requests", b"x-forwarded-for", b"x-real-ip", b"x-request-id"),
-)
-#: header name -> the name it is kept under, b"" for those that aren't; several old names of one header share one
+#: header name -> the name it is kept under; several old names of one header share one
 _KEPT: Final[dict[bytes, bytes]] = {
     name: name
     for name in (
         *(b"host", b"cookie", b"sec-gpc", b"dnt", b"accept", b"accept-language", b"user-agent", b"referer", b"origin"),
         *(b"sec-fetch-site", b"sec-purpose", b"x-forwarded-proto", b"forwarded", b"if-none-match", *_SAYS),
     )
-} | {
-    **dict.fromkeys((b"purpose", b"x-moz", b"x-purpose"), b"sec-purpose"),
-    **dict.fromkeys(HINTS, b"hint"),
-    **dict.fromkeys(_UNREAD, b""),
-}
+} | {**dict.fromkeys((b"purpose", b"x-moz", b"x-purpose"), b"sec-purpose"), **dict.fromkeys(HINTS, b"hint")}
 #: what joins the lines of a header that may come several times; of any other the first line counts
 _JOINED: Final = {
     b"cookie": b"; ",
@@ -186,10 +177,8 @@ class Visitor:
             headers = list(headers)
         found: dict[bytes, bytes] = {}
         for name, value in headers:
-            key = _KEPT.get(name)
+            key = _KEPT.get(name) or _KEPT.get(name.lower())
             if key is None:
-                key = _KEPT.get(name.lower())
-            if not key:
                 continue
             if key not in found:
                 found[key] = value
