@@ -27,7 +27,7 @@ from typing import Final
 
 from load import Server, complete
 
-__all__ = ["Load", "Samples", "arriving", "distance", "quantile"]
+__all__ = ["Load", "Samples", "arriving", "distance", "flood", "quantile"]
 
 #: connections that are opened at first, and at most; a browser opens six, so this is many visitors at once
 _FIRST: Final = 32
@@ -85,6 +85,18 @@ def arriving(server: Server, rate: float, request: Callable[[int], bytes]) -> It
             if process.is_alive():
                 process.kill()
             process.join()
+
+
+def flood(server: Server, request: Callable[[int], bytes], seconds: float) -> tuple[float, int]:
+    """Send as much as a server can answer; how many answers a second in the second half, and how many requests."""
+    sending = _Sending(server.port)
+    begin = time.monotonic()
+    while (now := time.monotonic()) < begin + seconds:
+        while sending.open < _FIRST:
+            sending.send(request(len(sending.samples.due)), now)
+        sending.wait(0.1)
+    late = sending.samples.between(begin + seconds / 2, begin + seconds)
+    return len(late) / (seconds / 2), len(sending.samples.due)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -164,14 +176,16 @@ class _Sending:
 
     def wait_until(self, moment: float) -> None:
         """Read answers until then."""
-        while True:
-            # Not the poll's own time limit: that counts whole milliseconds.
-            left = max(0.0, moment - time.monotonic())
-            if select.select([self._poll], [], [], left)[0]:
-                for descriptor, _ in self._poll.poll(0):
-                    self._read(descriptor)
-            elif left == 0.0:
-                return
+        while (left := moment - time.monotonic()) > 0:
+            self.wait(left)
+        self.wait(0.0)
+
+    def wait(self, seconds: float) -> None:
+        """Read the answers that are there; when there are none, wait so long for the first."""
+        # Not the poll's own time limit: that counts whole milliseconds.
+        if select.select([self._poll], [], [], seconds)[0]:
+            for descriptor, _ in self._poll.poll(0):
+                self._read(descriptor)
 
     def _connect(self) -> int:
         connection = socket.create_connection(("127.0.0.1", self._port))

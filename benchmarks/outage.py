@@ -35,18 +35,12 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any, Final
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 import visit
 from arrivals import Load, Samples, arriving, distance, quantile
 from consentmw import ConsentMiddleware
-from consentmw.choice import CookieCodec
 from consentmw.pages.metrics import METRICS_VARIABLE
-from consentmw.sessions import Session
 from consentmw.settings import Settings
 from load import Server, uvicorn
 
@@ -74,35 +68,19 @@ _LOCK: Final = (
     "print(flush=True); sys.stdin.read(); file.rollback()"
 )
 
-PAGE: Final = (
-    '<!doctype html><html lang="en"><head><title>Bills</title>'
-    '<script async src="https://www.googletagmanager.com/gtag/js?id=G-TEST"></script></head><body><h1>Bills</h1>'
-    + "".join(f"<p>Your bill of month {month} was paid, <b>thank you</b>.</p>" for month in range(24))
-    + "</body></html>"
-)
-
 
 def site() -> ASGIApp:
     """A page and a JSON endpoint behind the whole middleware, every answer recorded; all else as it comes."""
-
-    async def bills(request: Request) -> HTMLResponse:
-        return HTMLResponse(PAGE)
-
-    async def readings(request: Request) -> JSONResponse:
-        return JSONResponse({"readings": list(range(24))})
-
     options: dict[str, Any] = {"debug": True, "site_name": "Benchmark", "secret_keys": visit.KEYS, "record": "all"}
     options |= {"store": os.environ[_STORE], "spool": os.environ[_SPOOL], "query_keys": {"n"}}
-    return ConsentMiddleware(Starlette(routes=[Route("/bills", bills), Route("/readings", readings)]), options)
+    return ConsentMiddleware(visit.pages_app(), options)
 
 
 def prepared() -> Callable[[int], bytes]:
     """Pages and data for visitors in the middle of their visits; each request with its number where a row keeps it."""
-    codec, now = CookieCodec(Session, "visit", visit.KEYS), int(time.time())
     made = []
-    for number, text in enumerate(visit.requests(["/bills?n=0", "/readings?n=0"], VISITORS)):
-        session = codec.write(Session(f"{number:016d}", now, now, "", f"r{number:021d}"))
-        made.append(text.replace(b"Cookie: ", f"Cookie: privacy-visit={session}; ".encode("ascii")))
+    for number, text in enumerate(visit.requests(["/bills?n=0", "/api/readings?n=0"], VISITORS)):
+        made.append(text.replace(b"Cookie: ", f"Cookie: {visit.session_cookie(number)}; ".encode("ascii")))
 
     def request(number: int) -> bytes:
         return made[number % VISITORS].replace(b"?n=0", b"?n=%d-%d" % divmod(number, 1000), 1)
