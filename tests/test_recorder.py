@@ -576,6 +576,47 @@ def test_with_a_spool_an_outage_of_any_length_costs_nothing(
     assert spool.size() == 0, "and rows go straight to the store again"
 
 
+def test_with_a_spool_a_store_that_hangs_costs_no_row(
+    store: Store, make: Callable[..., Recorder], spool: Spool
+) -> None:
+    """A server that accepts connections and says nothing is waited for only while the queue has room."""
+    recorder = make(capacity=20, batch=20, spool=spool)
+    store.waits = threading.Event()
+    for number in range(100):
+        until(lambda: recorder.waiting < 15)
+        assert recorder.put(COUNT, event(number))
+    assert recorder.flush(20), "what comes meanwhile is safe"
+    assert (store.total(), recorder.dropped, recorder.behind) == (0, {}, True)
+    assert store.asked == ["write"], "one question at a time: the batch under way may still get there"
+    store.waits.set()
+    until(lambda: not recorder.behind)
+    assert store.total() == 100
+    assert store.ids() == [event(number).route for number in range(100)]
+
+
+def test_a_store_that_is_away_is_not_asked_for_what_expired(
+    store: Store, make: Callable[..., Recorder], spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer could take as long as the queue lasts; it is asked when it is back."""
+    purges: list[int] = []
+
+    def purge(now: int, limit: int) -> int:
+        purges.append(now)
+        return 0
+
+    monkeypatch.setattr(store, "purge", purge)
+    recorder = make(spool=spool)
+    store.fails = StoreError("down")
+    for number in range(2):
+        recorder.put(COUNT, event(number))
+        assert recorder.flush(20)
+    assert purges == []
+    store.fails = None
+    until(lambda: not recorder.behind)
+    recorder.put(COUNT, event(2))
+    until(lambda: len(purges) == 1)
+
+
 def test_what_waits_is_delivered_by_the_next_process(store: Store, make: Callable[..., Recorder], spool: Spool) -> None:
     recorder = make(spool=spool)
     store.fails = StoreError("down")

@@ -81,7 +81,9 @@ class Recorder:
         self._daily = daily
         #: rows lost, by reason: queue full, closed, store failed at shutdown, unencodable, withdrawn, no thread
         self.dropped: dict[str, int] = {}
-        self._backlog = Backlog(lambda: self.store, spool, self._drop, self._complain, interval=interval)
+        self._backlog = Backlog(
+            lambda: self.store, spool, self._drop, self._complain, lambda: len(self._queue) * 2 > capacity, interval
+        )
         self._reset()
         remember(self)
 
@@ -320,7 +322,7 @@ class Recorder:
 
     def _purge(self) -> None:
         now = self._clock()
-        if now < self._purge_at:
+        if now < self._purge_at or self._backlog.behind:
             return
         # Set first: should it fail, the next attempt is in an hour and not at every batch.
         self._purge_at = now + 3600
