@@ -15,7 +15,7 @@ pip     := $(python) -m pip --disable-pip-version-check --quiet
 key     := $(shell { pwd; cat pyproject.toml $(LOCK); } | cksum | tr -c '0-9\n' -)
 stamp   := $(VENV)/.installed-
 
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test lint bench endure lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +31,9 @@ lint: $(stamp)test-$(key) ## style and types only
 
 bench: $(stamp)test-$(key) ## each benchmark, one after the other
 	@for file in benchmarks/p*_*.py; do echo "== $$file"; $(python) "$$file" || exit 1; done
+
+endure: $(stamp)test-$(key) postgres ## ten minutes without each store, a quarter of an hour of load: an hour in all
+	@for file in outage soak; do echo "== benchmarks/$$file.py"; $(python) "benchmarks/$$file.py" || exit 1; done
 
 lock: ## pin the versions that a fresh install takes today
 	@scripts/pin-requirements $(LOCK)

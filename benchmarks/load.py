@@ -166,7 +166,7 @@ def _connect(port: int) -> socket.socket:
 def _read(connection: socket.socket, status: int) -> None:
     """Read one answer to its end, be its length stated or chunked."""
     data = connection.recv(65_536)
-    while (head := data.find(b"\r\n\r\n")) < 0 or not _complete(data, head):
+    while (head := data.find(b"\r\n\r\n")) < 0 or not complete(data, head):
         more = connection.recv(65_536)
         if not more:
             sys.exit(f"the server hung up after {data[:200]!r}")
@@ -175,8 +175,11 @@ def _read(connection: socket.socket, status: int) -> None:
         sys.exit(f"expected {status}, got {data[:600]!r}")
 
 
-def _complete(data: bytes, head: int) -> bool:
+def complete(data: bytes, head: int) -> bool:
+    """Whether an answer is all there, of which the headers end at ``head``. A 204 has no body (RFC 9110, 15.3.5)."""
     length = _LENGTH.search(data, 0, head)
+    if length is None and data[9:12] == b"204":
+        return True
     return len(data) >= head + 4 + int(length[1]) if length else data.endswith(b"0\r\n\r\n")
 
 

@@ -1,4 +1,4 @@
-"""The site and the visitors of the benchmarks: a small JSON endpoint, the middleware around it, real signed cookies.
+"""The site and the visitors of the benchmarks: JSON and a page, the middleware around them, signed cookies.
 
 Nothing is switched off: every visitor accepted, so each request carries a signed choice, gets a
 decision and leaves the fullest row there is in SQLite, durably.
@@ -15,22 +15,31 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from time import time
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from consentmw import ConsentMiddleware
 from consentmw.choice import Choice, CookieCodec
 from consentmw.purposes import Catalogue
+from consentmw.sessions import Session
 from consentmw.settings import Settings
 
 KEYS = ("benchmark-key-that-signs-nothing-else",)
 
 _STORE = "BENCHMARK_STORE"
+
+PAGE = (
+    '<!doctype html><html lang="en"><head><title>Bills</title>'
+    '<script async src="https://www.googletagmanager.com/gtag/js?id=G-TEST"></script></head><body><h1>Bills</h1>'
+    + "".join(f"<p>Your bill of month {month} was paid, <b>thank you</b>.</p>" for month in range(24))
+    + "</body></html>"
+)
 
 #: as different as the visitors of an hour; parsing one is remembered, so a single one would be too kind
 AGENTS = (
@@ -57,12 +66,25 @@ def settings() -> dict[str, Any]:
 
 def json_app() -> ASGIApp:
     """A bare Starlette application with one JSON endpoint of about 1 kB."""
+    return Starlette(routes=[_readings()])
+
+
+def pages_app() -> ASGIApp:
+    """The same with a page of about 2 kB beside it, which carries a tag of Google's."""
+
+    async def bills(request: Request) -> HTMLResponse:
+        return HTMLResponse(PAGE)
+
+    return Starlette(routes=[_readings(), Route("/bills", bills)])
+
+
+def _readings() -> Route:
     readings = [{"meter": f"m{number}", "kwh": number * 1.5, "estimated": False} for number in range(20)]
 
     async def endpoint(request: Request) -> JSONResponse:
         return JSONResponse({"readings": readings})
 
-    return Starlette(routes=[Route("/api/readings", endpoint)])
+    return Route("/api/readings", endpoint)
 
 
 def json_behind_middleware() -> ASGIApp:
@@ -97,10 +119,35 @@ def _request(path: str, visitor: int, accepted: bool) -> bytes:
 
 @cache
 def _choice(visitor: int) -> str:
+    return choice(visitor)
+
+
+def choice(visitor: int, *, accepted: bool = True) -> str:
+    """The signed value of a cookie in which this visitor allows everything, or nothing."""
     catalogue = _catalogue()
-    granted = frozenset(purpose.key for purpose in catalogue.purposes.values() if purpose.optional)
-    choice = Choice(f"r{visitor:021d}", datetime.now(UTC), catalogue.fingerprint, granted)
-    return CookieCodec(Choice, "choice", KEYS).write(choice)
+    optional = frozenset(purpose.key for purpose in catalogue.purposes.values() if purpose.optional)
+    granted = optional if accepted else frozenset[str]()
+    return _choices().write(Choice(_receipt(visitor), datetime.now(UTC), catalogue.fingerprint, granted))
+
+
+def session_cookie(visitor: int) -> str:
+    """The cookie of a visit that this visitor has just begun, name and value."""
+    now = int(time())
+    return f"privacy-visit={_sessions().write(Session(f'{visitor:016d}', now, now, '', _receipt(visitor)))}"
+
+
+def _receipt(visitor: int) -> str:
+    return f"r{visitor:021d}"
+
+
+@cache
+def _choices() -> CookieCodec[Choice]:
+    return CookieCodec(Choice, "choice", KEYS)
+
+
+@cache
+def _sessions() -> CookieCodec[Session]:
+    return CookieCodec(Session, "visit", KEYS)
 
 
 @cache

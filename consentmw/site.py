@@ -64,7 +64,6 @@ logger = logging.getLogger("consentmw")
 #: visitors remembered, and the bytes of headers that one may cost: some 10 MB at the very most
 _REMEMBERED: Final = 4096
 _LONGEST_KEY: Final = 2048
-_UNKNOWN: Final = ("", "unknown")
 
 
 class Site(Jar):
@@ -72,7 +71,7 @@ class Site(Jar):
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] | None = None) -> None:
         self.settings = settings
-        self.clock = clock or (lambda: datetime.now(UTC))
+        self.clock = clock or partial(datetime.now, UTC)
         self.catalogue = Catalogue.load(
             purposes=settings.purposes,
             services=settings.services,
@@ -124,11 +123,11 @@ class Site(Jar):
         Remembered by the few header values that it depends on, so that the second page of a visit
         verifies no signature, decides nothing and looks up no cookie.
         """
-        guess = self.whereabouts.region(visitor) if self.whereabouts.known else _UNKNOWN
         key: tuple[object, ...]
-        key = (visitor.cookies, visitor.gpc, visitor.raw_language, visitor.scheme, visitor.host, guess)
-        if not self.listening.alone:
-            key = (*key, self.listening.others(visitor.field))
+        key = (visitor.cookies, visitor.gpc, visitor.raw_language, visitor.scheme, visitor.host)
+        if self.whereabouts.known or not self.listening.alone:
+            # What most sites don't ask a request for.
+            key = (*key, self.whereabouts.region(visitor), self.listening.others(visitor.field))
         known = self._known.get(key)
         if known is not None and (known.decision.until is None or self.clock() < known.decision.until):
             return known
@@ -183,7 +182,8 @@ class Site(Jar):
         granted = granted_kinds(self.catalogue, decision)
         if self.settings.accept_hints and "analytics" in granted:
             extra += ((b"accept-ch", ", ".join(self.settings.accept_hints).encode("ascii")),)
-        return Ruling(decision, self.rules(decision.denied, decision.cookieless), extra, left, granted, session=session)
+        rules, asks = self.rules(decision.denied, decision.cookieless), self.once_mark in visitor.cookies
+        return Ruling(decision, rules, extra, left, granted, session=session, asks_once=asks)
 
     def expiries(self, visitor: Visitor, decision: Decision) -> tuple[tuple[bytes, bytes], ...]:
         """Set-Cookie lines that remove what the browser still holds of services that may not run, and of a visit."""

@@ -9,15 +9,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from consentmw.errors import StoreError
 from consentmw.events import Context, Count, Event, Raw
+from consentmw.events.uniques import Mark
 from consentmw.recorder import Recorder
 from consentmw.recorder.batches import Batch, Row
 from consentmw.recorder.spool import Spool
-from consentmw.stores import NOTHING, EventStore, Told
+from consentmw.stores import EventStore
 from consentmw.stores.memory import MemoryStore
 from consentmw.stores.sqlite import SqliteStore
 
@@ -48,12 +50,10 @@ class Store(MemoryStore):
         if self.fails is not None:
             raise self.fails
 
-    def write(
-        self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "", told: Told = NOTHING
-    ) -> None:
+    def write(self, counts: Mapping[Count, int], events: Sequence[Event], *more: Any, **named: Any) -> None:
         self._note("write")
         self.sizes.append(sum(counts.values()))
-        super().write(counts, events, batch, told)
+        super().write(counts, events, *more, **named)
 
     def erase(self, receipt: str) -> int:
         self._note("erase")
@@ -446,6 +446,7 @@ END = """
 import sys
 from pathlib import Path
 from consentmw.events import Count
+from consentmw.events.uniques import Mark
 from consentmw.recorder import Recorder
 from consentmw.stores.sqlite import SqliteStore
 recorder = Recorder(lambda: SqliteStore(Path(sys.argv[1])), interval=3600)
@@ -575,6 +576,47 @@ def test_with_a_spool_an_outage_of_any_length_costs_nothing(
     assert spool.size() == 0, "and rows go straight to the store again"
 
 
+def test_with_a_spool_a_store_that_hangs_costs_no_row(
+    store: Store, make: Callable[..., Recorder], spool: Spool
+) -> None:
+    """A server that accepts connections and says nothing is waited for only while the queue has room."""
+    recorder = make(capacity=20, batch=20, spool=spool)
+    store.waits = threading.Event()
+    for number in range(100):
+        until(lambda: recorder.waiting < 15)
+        assert recorder.put(COUNT, event(number))
+    assert recorder.flush(20), "what comes meanwhile is safe"
+    assert (store.total(), recorder.dropped, recorder.behind) == (0, {}, True)
+    assert store.asked == ["write"], "one question at a time: the batch under way may still get there"
+    store.waits.set()
+    until(lambda: not recorder.behind)
+    assert store.total() == 100
+    assert store.ids() == [event(number).route for number in range(100)]
+
+
+def test_a_store_that_is_away_is_not_asked_for_what_expired(
+    store: Store, make: Callable[..., Recorder], spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer could take as long as the queue lasts; it is asked when it is back."""
+    purges: list[int] = []
+
+    def purge(now: int, limit: int) -> int:
+        purges.append(now)
+        return 0
+
+    monkeypatch.setattr(store, "purge", purge)
+    recorder = make(spool=spool)
+    store.fails = StoreError("down")
+    for number in range(2):
+        recorder.put(COUNT, event(number))
+        assert recorder.flush(20)
+    assert purges == []
+    store.fails = None
+    until(lambda: not recorder.behind)
+    recorder.put(COUNT, event(2))
+    until(lambda: len(purges) == 1)
+
+
 def test_what_waits_is_delivered_by_the_next_process(store: Store, make: Callable[..., Recorder], spool: Spool) -> None:
     recorder = make(spool=spool)
     store.fails = StoreError("down")
@@ -677,6 +719,6 @@ def test_a_batch_is_the_same_after_its_way_through_the_spool(number: int) -> Non
     rows: list[Row] = [
         (COUNT._replace(route=f"/{n % 3}"), event(n, f"r{n % 2}") if n % 4 else None) for n in range(number)
     ]
-    batch = Batch("id", rows)
+    batch = Batch("id", rows, marks=tuple(Mark(86_400, "visit", n - 2**63, f"r{n}") for n in range(number)))
     assert Batch.decode(batch.encode()) == batch
     assert [row for half in batch.halves() for row in half.rows] == rows

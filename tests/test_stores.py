@@ -22,6 +22,7 @@ from sqlalchemy import Table
 
 from consentmw.errors import LedgerError, SettingsError, StoreError
 from consentmw.events import EVENT_FIELDS, TIER_FIELDS, Context, Count, Event
+from consentmw.events.rollups import Rollup
 from consentmw.ledger import Ledger
 from consentmw.stores import (
     Entry,
@@ -400,10 +401,11 @@ def test_importing_the_rooms_loads_no_database() -> None:
         (schema.events, OWN_FIELDS),
         (schema.contexts, ("id", "digest", "made", *CONTEXT_FIELDS)),
         (schema.counts, (*Count._fields, "count")),
+        (schema.rollups, (*Rollup._fields, "count")),
         (schema.ledger, tuple(field.name for field in fields(Entry))),
         (schema.notices, tuple(field.name for field in fields(Published))),
     ],
-    ids=["events", "contexts", "counts", "ledger", "notices"],
+    ids=["events", "contexts", "counts", "rollups", "ledger", "notices"],
 )
 def test_the_tables_have_the_fields_of_the_rows(table: Table, columns: tuple[str, ...]) -> None:
     assert tuple(table.c.keys()) == columns
@@ -652,7 +654,8 @@ def fill_old(path: Path, version: int) -> None:
     store.close()
     edit(path, *(f"DROP INDEX ledger_{name}" for name in ("previous", "valid_until")), "DROP TABLE notices")
     edit(path, *(f"ALTER TABLE ledger DROP COLUMN {name}" for name in ("salt", "sealed")))
-    edit(path, "DROP TABLE batches", "DROP TABLE contexts", "DROP TABLE events", *OLD_EVENTS)
+    added = ("batches", "contexts", "events", "rollups", "salts", "marks", "uniques")
+    edit(path, *(f"DROP TABLE {name}" for name in added), *OLD_EVENTS)
     if version == 1:
         edit(path, "DROP INDEX ledger_subject")
         edit(path, *(f"ALTER TABLE ledger DROP COLUMN {name}" for name in ("subject", "detail")))

@@ -1,8 +1,8 @@
 """The way of a batch to its store; and what the store could not take, in a spool until it is back.
 
 While something waits, everything new waits behind it, so that a withdrawal never overtakes the rows
-it is about. One thread tries, with longer pauses each time; the writer is never held up. Refuses to
-know requests, and what a row may hold.
+it is about. One thread tries, with longer pauses each time; the writer waits for a store that says nothing
+no longer than the queue has room. Refuses to know requests, and what a row may hold.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ logger = logging.getLogger("consentmw.recorder")
 
 #: seconds between two attempts at most
 _LONGEST_PAUSE: Final = 30.0
+#: seconds that the writer waits for one batch, and between two looks at the queue meanwhile. A driver may wait far
+#: longer for a server that hangs
+_PATIENCE: Final = 5.0
+_LOOK: Final = 0.05
 #: what a store raises for a row that it will never take; everything else may pass with time
 _NEVER: Final = (ValueError, TypeError, LookupError, ArithmeticError)
 
@@ -42,19 +46,21 @@ class Backlog:
         spool: Spool | None,
         dropped: Callable[[str, int], None],
         complain: Callable[[Exception], None],
-        *,
+        filling: Callable[[], bool],
         interval: float,
     ) -> None:
         """``store`` gives the store or raises; ``dropped`` counts by reason; ``complain`` tells whoever runs the site.
 
-        ``spool``: None when there is none; ``interval``: seconds until the first attempt to deliver what is in it.
+        ``spool``: None when there is none; ``filling``: whether the queue needs its writer back; ``interval``: seconds
+        until the first attempt to deliver what is in the spool.
         """
         self._store = store
         self._spool = spool
         self._dropped = dropped
         self._complain = complain
+        self._filling = filling
         self._interval = interval
-        self._lock = Lock()
+        self._lock, self._turn = Lock(), Lock()
         self._stop = Signal()
         self._thread: Thread | None = None
         #: whether batches wait, so that new ones have to wait behind them
@@ -92,7 +98,7 @@ class Backlog:
             return
         if not self.behind:
             try:
-                self._write(batch)
+                self._try(batch)
                 return
             except Exception as error:
                 # Whatever it is: the batch is safe before anybody looks into it.
@@ -108,7 +114,8 @@ class Backlog:
         """After a fork, in the child: nothing of the parent's is ours to deliver."""
         if self._spool is not None:
             self._spool.forget()
-        self._lock, self._stop, self._thread, self.behind = Lock(), Signal(), None, False
+        self._lock, self._turn, self._stop = Lock(), Lock(), Signal()
+        self._thread, self.behind = None, False
 
     def close(self, timeout: float) -> None:
         """End the thread; what waits is delivered by the next process."""
@@ -118,6 +125,27 @@ class Backlog:
         if self._spool is not None:
             self._spool.close()
 
+    def _try(self, batch: Batch) -> None:
+        """Write a batch while there is time for it. Raises what kept it from the store, which may yet get it."""
+        attempt = _Attempt(lambda: self._write_in_turn(batch))
+        try:
+            attempt.start()
+        except RuntimeError:
+            # At the end of the interpreter none can start.
+            self._write_in_turn(batch)
+            return
+        end = time.monotonic() + _PATIENCE
+        while not attempt.over.wait(_LOOK):
+            if self._filling() or time.monotonic() >= end:
+                raise StoreError("the store takes long over a batch, which waits for it in the spool")
+        if attempt.error is not None:
+            raise attempt.error
+
+    def _write_in_turn(self, batch: Batch) -> None:
+        # One after the other: the batch that nobody waited for may still be on its way.
+        with self._turn:
+            self._write(batch)
+
     def _write(self, batch: Batch) -> None:
         """Write a batch; what of it can never be stored is dropped and counted. Raises StoreError, and all else."""
         store = self._store()
@@ -125,7 +153,7 @@ class Backlog:
             if batch.erase:
                 store.erase(batch.erase)
             else:
-                store.write(batch.counts, batch.events, batch.id, batch.told)
+                store.write(batch.counts, batch.events, batch.id, batch.told, batch.marks)
         except _NEVER as error:
             if len(batch.rows) > 1:
                 # Half of it, until the row that can't be stored stands alone.
@@ -172,7 +200,25 @@ class Backlog:
             self._dropped("unreadable", 1)
             self._complain(error)
             return
-        self._write(batch)
+        self._write_in_turn(batch)
+
+
+class _Attempt(Thread):
+    """A batch on its way to the store, which may not come back from there."""
+
+    def __init__(self, write: Callable[[], None]) -> None:
+        super().__init__(name="consentmw-writing", daemon=True)
+        self._write = write
+        self.over = Signal()
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self._write()
+        except Exception as error:
+            self.error = error
+        finally:
+            self.over.set()
 
 
 class _StoppedError(Exception):

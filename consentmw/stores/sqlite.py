@@ -23,7 +23,7 @@ from ..errors import StoreError
 from .events import SqlEvents
 from .handles import Key, handle, hold, let_go
 from .remains import holds
-from .rows import COUNT_FIELDS, OWN_FIELDS
+from .rows import COUNT_FIELDS, OWN_FIELDS, ROLLUP_FIELDS
 
 __all__ = ["SqliteStore"]
 
@@ -36,10 +36,12 @@ def _insert(table: str, columns: Sequence[str], rows: int = 1) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([values] * rows)}"  # noqa: S608
 
 
-_ADD: Final = (
-    _insert("counts", (*COUNT_FIELDS, "count"))
-    + f" ON CONFLICT ({', '.join(COUNT_FIELDS)}) DO UPDATE SET count = count + excluded.count"
-)
+_ADD: Final = {
+    table: _insert(table, (*key, "count"))
+    + f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET count = count + excluded.count"
+    for table, key in (("counts", COUNT_FIELDS), ("rollups", ROLLUP_FIELDS))
+}
+_KEEP: Final = f"{_insert('marks', ('day', 'tier', 'mark'))} ON CONFLICT DO NOTHING"
 #: rows a statement. For each statement the driver lets go of the interpreter and has to win it back from the
 #: thread that answers requests; row by row that costs more than the writing. SQLite takes 32,766 values at most.
 _TOGETHER: Final = 100
@@ -114,8 +116,17 @@ class SqliteStore(SqlEvents):
         if left := list(rows[whole:]):
             connection.exec_driver_sql(_WRITE, left)
 
-    def _add(self, connection: Connection, counts: Sequence[Sequence[Any]]) -> None:
-        connection.exec_driver_sql(_ADD, list(counts))
+    def _add(self, connection: Connection, table: str, counts: Sequence[Sequence[Any]]) -> None:
+        connection.exec_driver_sql(_ADD[table], list(counts))
+
+    def _keep(self, connection: Connection, marks: Sequence[Sequence[Any]]) -> None:
+        connection.exec_driver_sql(_KEEP, list(marks))
+
+    def _shred(self, salts: Sequence[str]) -> None:
+        self._scrub(salts)
+
+    def _naming(self, connection: Connection) -> None:
+        """Nothing to wait for, likewise."""
 
     def purge(self, now: int, limit: int = 10_000) -> int:
         # Found without the write lock: with no index for it, the search reads the whole table once a day.
