@@ -593,6 +593,23 @@ def test_with_a_spool_a_store_that_hangs_costs_no_row(
     assert store.ids() == [event(number).route for number in range(100)]
 
 
+def test_with_a_spool_an_end_while_the_store_hangs_loses_nothing(
+    store: Store, make: Callable[..., Recorder], spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits as long as a driver does: the rows are for the next process."""
+    monkeypatch.setattr("consentmw.recorder.backlog._PATIENCE", 0.1)
+    recorder = make(batch=1, spool=spool)
+    store.waits = threading.Event()
+    for number in range(3):
+        recorder.put(COUNT, event(number))
+    until(lambda: store.asked == ["write"])
+    assert recorder.close(3)
+    assert (store.total(), recorder.dropped) == (0, {})
+    store.waits.set()
+    assert make(spool=Spool(spool._folder, limit=1_000_000, clock=time.time)).settle(20)
+    assert store.ids() == [event(number).route for number in range(3)]
+
+
 def test_a_store_that_is_away_is_not_asked_for_what_expired(
     store: Store, make: Callable[..., Recorder], spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

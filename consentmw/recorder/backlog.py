@@ -30,8 +30,8 @@ logger = logging.getLogger("consentmw.recorder")
 #: seconds between two attempts at most
 _LONGEST_PAUSE: Final = 30.0
 #: seconds that the writer waits for one batch, and between two looks at the queue meanwhile. A driver may wait far
-#: longer for a server that hangs
-_PATIENCE: Final = 5.0
+#: longer for a server that hangs, and the end of a site does not: it waits for five
+_PATIENCE: Final = 3.0
 _LOOK: Final = 0.05
 #: what a store raises for a row that it will never take; everything else may pass with time
 _NEVER: Final = (ValueError, TypeError, LookupError, ArithmeticError)
