@@ -3,8 +3,8 @@
 The reference writes every column of every row into one table with the same two look-ups (a key, and
 the visitor's receipt), in transactions of 1,000 rows with full synchronisation. Ours takes the rows
 as requests leave them, one ``put`` each, from 200 visitors in turn; from the first of them until the
-last is on the disk. Prints the bytes that a row takes on the disk, too, and the same of the other
-stores, which are no part of the ratio.
+last is on the disk, with its roll-ups and the mark of its visitor. Prints the bytes that a row takes
+on the disk, too, and the same of the other stores, which are no part of the ratio.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from consentmw.events import EVENT_FIELDS, Context, Count, Event
+from consentmw.events import EVENT_FIELDS, Context, Count, Event, Raw
 from consentmw.recorder import Recorder
 from consentmw.stores import open_event_store
 from other_stores import lines
@@ -29,6 +29,8 @@ ROUNDS = 5
 BATCH = 1_000
 NOW = 1_800_000_000
 
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0"
+
 _COUNT = Count(NOW, "page", "/accounts/{id}/bills", "2xx", tier="person")
 
 
@@ -39,10 +41,11 @@ def events() -> list[Event]:
         Context(
             *("person", f"r{number:021d}", "n0123456789ab", "", "Chrome", "Windows", "desktop", "en", "US-IA"),
             *(f"198.51.{number}.0", agents[number % 4], "en-US,en;q=0.8,es;q=0.5", "www.utility.example"),
+            raw=Raw(BROWSER, who=f"r{number:021d}"),
         )
         for number in range(200)
     ]
-    visitors = itertools.cycle(contexts)
+    visitors = itertools.islice(itertools.cycle(contexts), ROWS)
     return [
         Event(
             NOW + number / 100,

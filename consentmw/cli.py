@@ -1,4 +1,4 @@
-"""The command line: check a settings file, migrate stores, verify the ledger, account for usage data.
+"""The command line: check settings, migrate stores, show what is kept how long, verify the ledger, account for data.
 
 Exit status: 0 when all is well, 1 when what was looked at is not, 2 when the command was wrong.
 Refuses to do anything that the library can't do.
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import time
 from typing import Annotated
 
 import typer
@@ -25,10 +26,11 @@ from .mailroom import links, opens
 from .officer import app as _subject
 from .pages import Pages
 from .publishing import app as _notice
+from .recorder.spool import open_spool
 from .settings import KEYS_VARIABLE, Settings
 from .site import Site
 from .stores import migrate as migrate_stores
-from .stores import open_ledger_store
+from .stores import open_event_store, open_ledger_store
 
 __all__ = ["main"]
 
@@ -81,6 +83,8 @@ def check(path: SettingsFile) -> None:
         f"  unknown region: {settings.fallback_regime}; a choice is asked again after {settings.valid_days} days, "
         f"a refusal after {settings.refusal_days}; signals: {', '.join(site.listening.signals) or 'none'}"
     )
+    days = ", ".join(f"{tier} {number}" for tier, number in settings.retention_days.items())
+    typer.echo(f"  days that rows are kept: {days}; what tells the visitors of a day apart: 2 at most")
     if settings.services_used is None:
         number = len(site.catalogue.disclosed)
         typer.echo(f"  services_used is not set, so visitors are shown all {number} services; name those that you use")
@@ -104,6 +108,40 @@ def migrate(path: SettingsFile) -> None:
     except ConsentError as error:
         typer.echo(f"The stores can't be brought to this version: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+@_app.command()
+def retention(path: SettingsFile) -> None:
+    """Say what is kept for a time only, and until when; status 1 when something of it should be gone."""
+    settings = _load(path)
+    now = time()
+    try:
+        store = open_event_store(settings.store, settings.events_store)
+        try:
+            held = store.held()
+        finally:
+            store.close()
+    except ConsentError as error:
+        typer.echo(f"The store can't be read: {error}", err=True)
+        raise typer.Exit(1) from error
+    for tier, days in settings.retention_days.items():
+        found = held.tiers.get(tier)
+        dates = f"; oldest {_day(found.oldest)}, next to go {_day(found.next_expiry)}" if found else ""
+        typer.echo(f"{tier}: kept {days} days; rows: {found.rows if found else 0}{dates}")
+    since = "" if held.oldest_salt is None else f"; oldest {_day(held.oldest_salt)}"
+    typer.echo(f"visitors a day: kept 2 days; salts: {held.salts}, marks: {held.marks}{since}")
+    spool = open_spool(settings)
+    typer.echo(f"spool: {spool.size() if spool is not None else 0} bytes")
+    # The recorder looks once a day; after two, nobody looked.
+    late = [tier for tier, found in held.tiers.items() if found.next_expiry < now - 2 * 86_400]
+    late += ["visitors a day"] if held.oldest_salt is not None and held.oldest_salt < now - 2 * 86_400 else []
+    if late:
+        typer.echo(f"overdue: {', '.join(late)}; rows go when the site records, at the latest a day later")
+        raise typer.Exit(1)
+
+
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
 @_ledger.command()

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Final
 from .decision import Decision
 
 if TYPE_CHECKING:
-    from .gate.gpp_page import GppPage
     from .gate.html import Withheld
-    from .goals import Goals
     from .linking import Link
-    from .relay import Relay, Value
+    from .relay import Value
     from .sessions import Visiting
-    from .tokens import Tokens
+    from .site import Site
     from .visitor import Visitor
 
 __all__ = ["Consent", "Noted"]
@@ -51,45 +49,53 @@ class Consent:
 
     __slots__ = (
         "_base",
-        "_goals",
-        "_gpp",
+        "_dropped",
         "_link",
-        "_relay",
-        "_tokens",
+        "_site",
         "_visit",
         "_visitor",
+        "_withheld",
         "decision",
-        "dropped_cookies",
-        "withheld",
     )
 
     def __init__(
         self,
         decision: Decision,
         base: str,
-        tokens: Tokens,
-        relay: Relay,
+        site: Site,
         visitor: Visitor,
-        gpp: GppPage,
-        goals: Goals,
         link: Link | None = None,
         visit: Visiting | None = None,
     ) -> None:
         """``link``: None where no answer could carry it, as in a websocket; ``visit``: None outside of one."""
         #: everything that was decided, with reasons
         self.decision = decision
-        #: the elements that were made inert in this response; filled while the page streams out
-        self.withheld = Noted()
-        #: names of the application's cookies that were not set, for want of consent
-        self.dropped_cookies: list[str] = []
         self._base = base
-        self._goals = goals
-        self._visit = visit
-        self._tokens = tokens
-        self._relay = relay
+        self._site = site
         self._visitor = visitor
-        self._gpp = gpp
         self._link = link
+        self._visit = visit
+        # Most responses have nothing to note, so these are made when somebody asks for them.
+        self._withheld: Noted | None = None
+        self._dropped: list[str] | None = None
+
+    @property
+    def withheld(self) -> Noted:
+        """The elements that were made inert in this response; filled while the page streams out."""
+        if self._withheld is None:
+            self._withheld = Noted()
+        return self._withheld
+
+    @withheld.setter
+    def withheld(self, noted: Noted) -> None:
+        self._withheld = noted
+
+    @property
+    def dropped_cookies(self) -> list[str]:
+        """Names of the application's cookies that were not set, for want of consent."""
+        if self._dropped is None:
+            self._dropped = []
+        return self._dropped
 
     def allows(self, key: str) -> bool:
         """Whether this purpose or service may run for this visitor; False for anything unknown."""
@@ -132,12 +138,12 @@ class Consent:
     @property
     def gpp(self) -> str:
         """The GPP string for tags that the server writes or calls, "" when there is none."""
-        return self._gpp.said(self.decision)[0]
+        return self._site.gpp.said(self.decision)[0]
 
     @property
     def gpp_sid(self) -> str:
         """Numbers of the GPP sections in force, comma separated: "-1" when none applies, "" when nothing is said."""
-        return self._gpp.said(self.decision)[1]
+        return self._site.gpp.said(self.decision)[1]
 
     @property
     def session(self) -> str:
@@ -151,15 +157,15 @@ class Consent:
 
     def click_through(self, url: str, campaign: str = "", link: str = "", recipient: str = "") -> str:
         """Path of a signed redirect to ``url``. Raises ValueError for a target no visitor should be sent to."""
-        return f"{self._base}/go/{self._tokens.click(url, campaign, link, recipient)}"
+        return f"{self._base}/go/{self._site.tokens.click(url, campaign, link, recipient)}"
 
     def pixel(self, campaign: str = "", recipient: str = "") -> str:
         """Path of a signed one-pixel image that counts a load."""
-        return f"{self._base}/px/{self._tokens.pixel(campaign, recipient)}.gif"
+        return f"{self._base}/px/{self._site.tokens.pixel(campaign, recipient)}.gif"
 
     def mail_choice(self, campaign: str = "", recipient: str = "") -> str:
         """Path of the page where the recipient of an e-mail says what may be noted of them. Raises ValueError."""
-        return f"{self._base}/mail/{self._tokens.mail(campaign, recipient)}"
+        return f"{self._base}/mail/{self._site.tokens.mail(campaign, recipient)}"
 
     def measure(self, name: str, params: Mapping[str, Value] | None = None) -> bool:
         """Report an event to Google Analytics from the server, if this visitor allows it; whether it was queued.
@@ -167,7 +173,7 @@ class Consent:
         Never waits for Google. Raises ValueError for a name, number or type that its Measurement Protocol
         does not take.
         """
-        return self._relay.measure(self._visitor, self.decision, name, params or {})
+        return self._site.relay.measure(self._visitor, self.decision, name, params or {})
 
     def goal(self, name: str, value: float | None = None) -> None:
         """Count a goal of the site as reached; with a row of the visit where this visitor allows one.
@@ -175,7 +181,7 @@ class Consent:
         ``value``: an amount, such as the sum that was paid. Raises ValueError for a name that the settings don't list,
         also for a visitor without consent.
         """
-        self._goals.reach(self._visitor, self.decision, self.session, name, value)
+        self._site.goals.reach(self._visitor, self.decision, self.session, name, value)
 
     # -- accounts ------------------------------------------------------------------------------
     @property

@@ -113,7 +113,7 @@ class Link:
         """Look the account up where it is time to, for a page that a person will see. Never raises."""
         known, visitor, linking = self.known, self._visitor, self._linking
         shown = scope["type"] == "http" and scope["method"] == "GET" and "text/html" in visitor.accept
-        if known is None or not shown or visitor.sec_purpose:
+        if known is None or not shown or visitor.ahead:
             return
         try:
             now = linking.site.clock()

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from .errors import ConsentError, SettingsError
-from .events.mail import openings
+from .events.mail import Campaign, campaigns
+from .ledger import Ledger
 from .mail import Mail, Mailer, open_mailer
+from .recipients import allowances
 from .settings import KEYS_VARIABLE, Settings
-from .stores import open_event_store
+from .stores import open_event_store, open_ledger_store
 
 __all__ = ["links", "opens"]
 
-#: rows and counters that are read at most
+#: counters that are read at most
 _MOST: Final = 1_000_000
 
 _SettingsFile = Annotated[Path, typer.Argument(help="The settings, a TOML file.", metavar="consent.toml")]
@@ -60,19 +62,33 @@ def links(
 def opens(
     path: _SettingsFile,
     campaign: Annotated[str, typer.Option(help="Only this campaign.")] = "",
+    since: Annotated[datetime | None, typer.Option(help="First day, UTC.", formats=["%Y-%m-%d"])] = None,
 ) -> None:
     """Say how often the mails of each campaign were opened and their links followed, by people and by programs."""
+    start = since.replace(tzinfo=UTC).timestamp() if since is not None else 0.0
     try:
-        store = open_event_store(Settings.load(path).store)
-        try:
-            counts, rows = store.counts(_MOST), store.events(limit=_MOST)
-        finally:
-            store.close()
+        for one in _figures(Settings.load(path), int(start)):
+            if campaign in ("", one.name):
+                for line in _lines(one):
+                    typer.echo(line)
     except ConsentError as error:
         _fail(str(error))
-        return
-    for line in _report(counts, rows, campaign):
-        typer.echo(line)
+
+
+def _figures(settings: Settings, since: int) -> list[Campaign]:
+    """The campaigns with counters or rows from ``since`` on. Raises StoreError, LedgerError."""
+    ledger = Ledger(lambda: open_ledger_store(settings.store))
+    store = open_event_store(settings.store, settings.events_store)
+    try:
+        counts = store.counts(_MOST, since)
+        if len(counts) == _MOST:
+            typer.echo(f"Only the newest {_MOST} counters were read: name a day with --since.", err=True)
+        # By receipt, since rows of mails are few among those of pages.
+        rows = (row for receipt in allowances(ledger) for row in store.each(receipt) if row["at"] >= since)
+        return campaigns(counts, rows)
+    finally:
+        store.close()
+        ledger.close()
 
 
 def _mailer(path: Path, base: str) -> Mailer:
@@ -98,26 +114,36 @@ def _fail(text: str) -> None:
     raise typer.Exit(1)
 
 
-def _report(counts: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]], campaign: str) -> Iterable[str]:
-    """A line for each campaign, and one for those of its recipients who allowed to be noted."""
-    found: Counter[tuple[str, str, str]] = Counter()
-    for row in counts:
-        if row["kind"] in ("pixel", "click", "scanned") and campaign in ("", row["campaign"]):
-            by = "proxy" if row["bot"].startswith("proxy: ") else "program" if row["bot"] else "person"
-            found[row["campaign"], row["kind"], by] += row["count"]
-    opened = openings(rows)
-    for name in sorted({key[0] for key in found}):
-        # Those that a burst took back were counted as a person's before it showed.
-        back = found[name, "scanned", "program"]
+def _lines(one: Campaign) -> Iterable[str]:
+    """A campaign for people to read."""
+    yield one.name or "(no campaign)"
+    yield f"  opens: {_by(one.opens)}"
+    yield f"  clicks: {_by(one.clicks)}"
+    if one.opened:
+        again, ahead = sum(known.again for known in one.opened), sum(known.ahead for known in one.opened)
         yield (
-            f"{name or '(no campaign)'}: {found[name, 'pixel', 'person']} opens, {found[name, 'pixel', 'proxy']} more "
-            f"by proxies of mail providers, {found[name, 'pixel', 'program']} by programs; "
-            f"{found[name, 'click', 'person'] - back} clicks, {found[name, 'click', 'program'] + back} by programs"
+            f"  of recipients who allowed to note it, {len(one.opened)} opened it, {_times(again)} again; "
+            f"for {ahead} of them only a proxy that fetches ahead"
         )
-        own = [one for one in opened if one.campaign == name]
+    links: dict[str, list[int]] = {}
+    for click in one.clicked:
+        links.setdefault(click.link, []).append(click.again)
+    for link, again_each in sorted(links.items(), key=lambda item: (-len(item[1]), item[0])):
+        yield f"  {link or '(no name)'}: {len(again_each)} of them followed it, {_times(sum(again_each))} again"
+
+
+def _by(sums: Mapping[str, int]) -> str:
+    """Opens or clicks by who made them: people first, then every verdict, the most frequent first."""
+    others = sorted(((bot, number) for bot, number in sums.items() if bot), key=lambda item: (-item[1], item[0]))
+    groups = {"more by proxies of mail providers": True, "by programs": False}
+    said = [f"{sums.get('', 0)} by people"]
+    for words, proxies in groups.items():
+        own = [(bot, number) for bot, number in others if bot.startswith("proxy: ") is proxies]
         if own:
-            again, ahead = sum(one.again for one in own), sum(one.ahead for one in own)
-            yield (
-                f"  of recipients who allowed to note it, {len(own)} opened it, {again} times again; "
-                f"for {ahead} of them only a proxy that fetches ahead"
-            )
+            each = ", ".join(f"{bot} {number}" for bot, number in own)
+            said.append(f"{sum(number for _, number in own)} {words} ({each})")
+    return ", ".join(said)
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"

@@ -23,6 +23,7 @@ from .events import Facts, minimise
 from .events.notices import count_served
 from .events.reading import queried, terms
 from .gate.headers import restore_etag
+from .gate.passing import Passing
 from .gate.response import GatedResponse, Inserts
 from .linking import Link, Linking
 from .once import place
@@ -80,29 +81,32 @@ class ConsentMiddleware:
                 self.site.registry.start()
             await self.app(scope, receive, self._flush_at_shutdown(send))
             return
-        visitor = Visitor.read(scope, self.settings.trusted_proxies)
-        ruling = self.site.ruling(visitor)
+        site = self.site
+        visitor = Visitor.read(scope, site.settings.trusted_proxies)
+        ruling = site.ruling(visitor)
         found = self.pages.find(scope) if scope["type"] == "http" else None
         link = Link(self.linking, visitor, ruling)
         if link.known is not None and not (found and found[1]):
             # What has more in its address than the page's name is no page: a file, a pixel, a redirect.
             await link.look(scope)
             ruling = link.ruling
-        if self.site.once_mark in visitor.cookies:
+        if ruling.asks_once:
             ruling = self._once(scope, visitor, ruling)
-        site = self.site
         visit = site.visits.visiting(visitor, ruling, scope.get("query_string", b""))
         base = self.pages.base(scope)
-        consent = Consent(ruling.decision, base, site.tokens, site.relay, visitor, site.gpp, site.goals, link, visit)
+        consent = Consent(ruling.decision, base, site, visitor, link, visit)
+        if found is not None:
+            page, rest = found
+            await page(Exchange(scope, receive, send, visitor, consent, rest, link, visit))
+            return
         # A copy: what we publish must not leak to whoever made the scope, nor routing back through it.
-        # The headers as a list: a server may give a generator, and reading it has used it up.
-        scope = {**scope, "headers": ruling.seen(visitor), "consent": consent}
+        scope = dict(scope)
+        # A list: a server may give a generator, and reading it has used it up.
+        scope["headers"] = ruling.seen(visitor)
+        scope["consent"] = consent
         if scope["type"] == "websocket":
             link.late = True
             await self.app(scope, receive, send)
-        elif found is not None:
-            page, rest = found
-            await page(Exchange(scope, receive, send, visitor, consent, rest, link, visit))
         else:
             await self._gated(scope, receive, send, visitor, consent, ruling, link, visit)
 
@@ -117,32 +121,38 @@ class ConsentMiddleware:
         link: Link,
         visit: Visiting | None,
     ) -> None:
-        started, first = time(), link.ruling
-        response = self._response(scope, send, visitor, consent, ruling, link, visit)
-        recorded = False
+        started, first, recorded = time(), link.ruling, False
+        passing, gate = Passing(), None
+        if visitor.revalidates:
+            # Before the application answers, because it has to be given its own ETag back.
+            gate = self._response(scope, send, visitor, consent, ruling, link, visit)
 
         async def forward(message: Message) -> None:
-            nonlocal recorded, response, visit
+            nonlocal gate, recorded, visit
             if message["type"] == "http.response.start":
                 if link.ruling is not first:
                     # Somebody signed in or out: what was decided before does not hold for this answer.
                     visit = self.site.visits.visiting(visitor, link.ruling)
-                    response = self._response(scope, send, visitor, consent, link.ruling, link, visit)
+                    gate = self._response(scope, send, visitor, consent, link.ruling, link, visit)
                 message = link.carried(message)
-            await response.send(message)
-            if response.finished and not recorded:
+            if gate is None and not passing.takes(message):
+                gate = self._response(scope, send, visitor, consent, ruling, link, visit)
+                gate.status = passing.status
+            await (send(message) if gate is None else gate.send(message))
+            if not recorded and (gate or passing).finished:
                 # At the last body message: after ``await self.app`` the background tasks have run, too.
                 recorded = True
-                self._record(scope, visitor, consent.decision, visit, response, started)
+                self._record(scope, visitor, consent.decision, visit, gate or passing, started)
 
         try:
             await self.app(scope, receive, forward)
         except Exception:
-            response.status = response.status or 500
+            failed = gate or passing
+            failed.status = failed.status or 500
             raise
         finally:
-            if not recorded and response.status:
-                self._record(scope, visitor, consent.decision, visit, response, started)
+            if not recorded and (gate or passing).status:
+                self._record(scope, visitor, consent.decision, visit, gate or passing, started)
 
     def _response(
         self,
@@ -176,7 +186,7 @@ class ConsentMiddleware:
 
     def _once(self, scope: Scope, visitor: Visitor, ruling: Ruling) -> Ruling:
         """What follows where the visitor may have asked for a service once, on this very page."""
-        if scope["type"] != "http" or scope["method"] != "GET" or visitor.sec_purpose:
+        if scope["type"] != "http" or scope["method"] != "GET" or visitor.ahead:
             # Nobody looks at the answer to a HEAD, nor at a page that a browser only fetches ahead.
             return ruling
         page = place(scope["path"], scope.get("query_string", b""))
@@ -198,7 +208,7 @@ class ConsentMiddleware:
         visitor: Visitor,
         decision: Decision,
         visit: Visiting | None,
-        response: GatedResponse,
+        response: GatedResponse | Passing,
         started: float,
     ) -> None:
         if self.site.diagnostics is not None:
@@ -251,9 +261,9 @@ class ConsentMiddleware:
         except Exception:
             logger.exception("a request could not be noted")
 
-    def _report(self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse) -> None:
+    def _report(self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse | Passing) -> None:
         """Tell Google of a page that was seen, where the visitor allows it."""
-        if response.html and response.status == 200 and scope["method"] == "GET":
+        if response.html and response.status in (200, 304) and scope["method"] == "GET":
             try:
                 self.site.relay.page_view(visitor, decision, self.site.routes.of(scope, response.status)[0])
             except Exception:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -21,7 +21,7 @@ from .errors import LedgerError
 from .identity import Pseudonyms
 from .ledger import Entry, Ledger, new_receipt
 
-__all__ = ["UNKNOWN", "Recipients", "Standing"]
+__all__ = ["UNKNOWN", "Recipients", "Standing", "allowances", "unsubscribed"]
 
 #: key of the purpose that is asked about
 _PURPOSE: Final = "email_measurement"
@@ -181,19 +181,33 @@ class Recipients:
         return self._ledger.about(self.subject(recipient)) if recipient.strip() else []
 
     def _standing(self, rows: list[Entry]) -> Standing:
-        sending = next((entry.event for entry in reversed(rows) if entry.event in _SENDING), "")
-        unsubscribed = sending == "unsubscribed"
+        left = unsubscribed(rows)
         last = next((entry for entry in reversed(rows) if entry.event in _CHOICES), None)
         if last is None:
-            return Standing("", "no choice", unsubscribed)
+            return Standing("", "no choice", left)
         if last.event != "given":
-            return Standing("", "choice", unsubscribed)
+            return Standing("", "choice", left)
         until = datetime.fromisoformat(last.valid_until)
         over = self._clock() >= until
-        return Standing("" if over else last.receipt, "expired" if over else "choice", unsubscribed)
+        return Standing("" if over else last.receipt, "expired" if over else "choice", left)
 
     def _remember(self, recipient: str, standing: Standing) -> None:
         # All at once, as elsewhere: a flood of new names costs no more than forgetting the old ones.
         if len(self._known) >= _MOST:
             self._known.clear()
         self._known[recipient] = standing, self._ticks() + _REMEMBERED
+
+
+def unsubscribed(rows: Sequence[Entry]) -> bool:
+    """Whether a recipient with these rows, oldest first, asked for no more e-mails and not for them again since."""
+    return next((row.event for row in reversed(rows) if row.event in _SENDING), "") == "unsubscribed"
+
+
+def allowances(ledger: Ledger) -> Iterator[str]:
+    """The receipts of all allowances that recipients gave: what their mails left in rows stands under one of these.
+
+    Reads the whole ledger: for a person who asks, not for a request. Raises LedgerError.
+    """
+    for row in ledger.all():
+        if row.event == "given" and row.granted == (_PURPOSE,) and row.subject:
+            yield row.receipt

@@ -42,9 +42,11 @@ class Routes:
 
     def of(self, scope: Mapping[str, Any], status: int) -> tuple[str, bool]:
         """The route of an answered request, and whether its name was made from the path."""
-        route = getattr(scope.get("route"), "path", None)
-        if isinstance(route, str) and route:
-            return route, False
+        named = scope.get("route")
+        route = getattr(named, "path", None)
+        # What has routes of its own, or files, is mounted there: its name is not that of a page.
+        if isinstance(route, str) and route and not hasattr(named, "routes"):
+            return _mounted(scope) + route, False
         if status == 404:
             # A path nobody serves was written by whoever asked; it is no page of ours to list.
             return "(not found)", False
@@ -84,6 +86,20 @@ class Routes:
     def _find(self, path: str) -> str:
         match = self._pattern.fullmatch(path.rstrip("/") or "/") if self._pattern is not None else None
         return self._templates[match.lastindex - 1] if match is not None and match.lastindex else ""
+
+
+def _mounted(scope: Mapping[str, Any]) -> str:
+    """Where the application that named the route is mounted in the one that we wrap, as a template; "" for itself.
+
+    Starlette and FastAPI let the root path grow on the way to it, and keep what it was at first.
+    """
+    outer, inner = scope.get("app_root_path"), scope.get("root_path", "")
+    if not isinstance(outer, str) or len(inner) <= len(outer):
+        return ""
+    place = f"{inner[len(outer) :]}/"
+    for name, value in (scope.get("path_params") or {}).items():
+        place = place.replace(f"/{value}/", f"/{{{name}}}/", 1)
+    return template(place)
 
 
 def _regex(text: str) -> str:

@@ -35,8 +35,10 @@ class Ruling:
     known: Known | None = None
     #: the visit that the visitor's cookie names, where they may be followed
     session: Session | None = None
+    #: whether there is a cookie by which the visitor may have asked for a service once
+    asks_once: bool = False
 
     def seen(self, visitor: Visitor) -> list[tuple[bytes, bytes]]:
         """The request's headers as the application gets them."""
         headers = hide(visitor.headers, self.hidden) if self.hidden else visitor.headers
-        return concealed(headers) if visitor.hinted and "analytics" not in self.granted else headers
+        return concealed(headers) if "analytics" not in self.granted and visitor.hinted else headers

@@ -26,6 +26,7 @@ from .gate.cookies import expiries, leftovers
 from .gate.csp import HostPolicy
 from .gate.gpp_page import GppPage
 from .gate.html import Rules
+from .gate.redirects import grants_click
 from .gate.signals import Signals
 from .gate.storage import Storage
 from .gate.unknown import Unknown
@@ -63,7 +64,6 @@ logger = logging.getLogger("consentmw")
 #: visitors remembered, and the bytes of headers that one may cost: some 10 MB at the very most
 _REMEMBERED: Final = 4096
 _LONGEST_KEY: Final = 2048
-_UNKNOWN: Final = ("", "unknown")
 
 
 class Site(Jar):
@@ -71,7 +71,7 @@ class Site(Jar):
 
     def __init__(self, settings: Settings, clock: Callable[[], datetime] | None = None) -> None:
         self.settings = settings
-        self.clock = clock or (lambda: datetime.now(UTC))
+        self.clock = clock or partial(datetime.now, UTC)
         self.catalogue = Catalogue.load(
             purposes=settings.purposes,
             services=settings.services,
@@ -89,7 +89,7 @@ class Site(Jar):
         self.pseudonyms = Pseudonyms.configured(settings.secret_keys[0] if settings.debug else "")
         self.valid_for = timedelta(days=settings.valid_days)
         self.rest = timedelta(days=settings.refusal_days)
-        self.policy = _policy(settings)
+        self.policy = _policy(settings, self.catalogue)
         self.diagnostics = open_diagnostics(settings.diagnostic_log, settings.diagnostic_days)
         self.recorder = Recorder(
             lambda: open_event_store(settings.store, settings.events_store),
@@ -123,11 +123,11 @@ class Site(Jar):
         Remembered by the few header values that it depends on, so that the second page of a visit
         verifies no signature, decides nothing and looks up no cookie.
         """
-        guess = self.whereabouts.region(visitor) if self.whereabouts.known else _UNKNOWN
         key: tuple[object, ...]
-        key = (visitor.cookies, visitor.gpc, visitor.raw_language, visitor.scheme, visitor.host, guess)
-        if not self.listening.alone:
-            key = (*key, self.listening.others(visitor.field))
+        key = (visitor.cookies, visitor.gpc, visitor.raw_language, visitor.scheme, visitor.host)
+        if self.whereabouts.known or not self.listening.alone:
+            # What most sites don't ask a request for.
+            key = (*key, self.whereabouts.region(visitor), self.listening.others(visitor.field))
         known = self._known.get(key)
         if known is not None and (known.decision.until is None or self.clock() < known.decision.until):
             return known
@@ -182,7 +182,8 @@ class Site(Jar):
         granted = granted_kinds(self.catalogue, decision)
         if self.settings.accept_hints and "analytics" in granted:
             extra += ((b"accept-ch", ", ".join(self.settings.accept_hints).encode("ascii")),)
-        return Ruling(decision, self.rules(decision.denied, decision.cookieless), extra, left, granted, session=session)
+        rules, asks = self.rules(decision.denied, decision.cookieless), self.once_mark in visitor.cookies
+        return Ruling(decision, rules, extra, left, granted, session=session, asks_once=asks)
 
     def expiries(self, visitor: Visitor, decision: Decision) -> tuple[tuple[bytes, bytes], ...]:
         """Set-Cookie lines that remove what the browser still holds of services that may not run, and of a visit."""
@@ -286,10 +287,17 @@ class Site(Jar):
             await run_sync(self.diagnostics.close)
 
 
-def _policy(settings: Settings) -> Policy:
+def _policy(settings: Settings, catalogue: Catalogue) -> Policy:
+    kinds = {key: grants_click(key) for key in settings.query_keys}
+    bound = {
+        purpose.key: frozenset(key for key, kind in kinds.items() if kind == purpose.kind)
+        for purpose in catalogue.purposes.values()
+        if purpose.kind in kinds.values()
+    }
     return Policy(
         settings.ip,
-        settings.query_keys,
+        frozenset(key for key, kind in kinds.items() if not kind),
+        bound,
         internal=settings.internal_networks,
         networks=open_visitor_networks(settings.asn_networks, settings.reverse_dns),
         retention_days=settings.retention_days,

@@ -1,4 +1,4 @@
-"""What is held about one person, and how it ends: under the receipts of a browser's choices, under an account, or both.
+"""What is held about one person, and how it ends: under a browser's receipts, an account, a reference in e-mails.
 
 Knows every place where something about a person can be: the ledger, the event rows, the queue in front of
 them, the relay's queue. An erasure goes through them in an order that may break off anywhere: what finds
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .errors import StoreError
 from .ledger import Entry, Ledger, new_receipt
+from .recipients import unsubscribed
 from .site import Site
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ __all__ = ["AUTHORIZING", "Erased", "Holdings", "Subjects"]
 
 #: rows about energy-usage data: another record than the choices, and one that a site may have to keep
 AUTHORIZING: Final = frozenset({"authorized", "revoked", "disclosed"})
+
+#: that somebody wants no more e-mails, which a sender asks for before each mailing
+_LEFT: Final = frozenset({"unsubscribed"})
 
 #: seconds that the queue may take to reach the store before a request is refused as "not now"
 _PATIENCE: Final = 5.0
@@ -39,10 +43,20 @@ class Holdings:
     entries: tuple[Entry, ...] = ()
     #: receipts whose event rows are theirs, and from when on (seconds since 1970)
     receipts: Mapping[str, float] = field(default_factory=dict)
-    #: receipts that are theirs as a whole: those of a browser, and none of an account
+    #: receipts that are theirs as a whole: those of a browser and of a recipient, and none of an account
     own: frozenset[str] = frozenset()
-    #: the account's pseudonym, or ""
+    #: the pseudonyms of an account and of a recipient of e-mails, or ""
     account: str = ""
+    recipient: str = ""
+
+    @property
+    def unsubscribed(self) -> bool:
+        """Whether they asked for no more e-mails. That outlasts an erasure, which must not bring them new ones."""
+        return bool(self.recipient) and unsubscribed(self.entries)
+
+    def lasting(self, keep: Iterable[str] = ()) -> frozenset[str]:
+        """Events whose rows an erasure leaves: these, and the wish for no more e-mails."""
+        return frozenset(keep) | (_LEFT if self.unsubscribed else frozenset())
 
     @property
     def choices(self) -> list[Entry]:
@@ -83,24 +97,25 @@ class Subjects:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def collect(self, receipt: str = "", account: str = "", *, later: bool = False) -> Holdings:
-        """What is held under a receipt, with those it replaced, and about an account (its pseudonym).
+    def collect(self, receipt: str = "", account: str = "", recipient: str = "", *, later: bool = False) -> Holdings:
+        """What is held under a receipt, with those it replaced, and about an account or a recipient (pseudonyms).
 
         ``later``: also what replaced the receipt: for an erasure, and for an officer who knows who asks; who only
         has an old cookie has not shown that what came later is theirs. An account has the event rows of a browser's
         receipt from the moment on that tied the two, and none from before: who used that browser then is not known.
-        Raises LedgerError, StoreError.
+        A recipient has all rows under the receipts of the answers given by e-mail. Raises LedgerError, StoreError.
         """
         ledger = self._site.ledger
         after = ledger.family(receipt) if receipt and later else ()
         found = _history(ledger, [receipt, *after])
+        found.update((row.seq, row) for row in (ledger.about(recipient) if recipient else ()))
         own = frozenset({receipt, *(row.receipt for row in found.values())}) - {""}
         since = dict.fromkeys(own, 0.0)
         for row in ledger.about(account) if account else ():
             found[row.seq] = row
             if row.event not in AUTHORIZING and row.receipt:
                 since.setdefault(row.receipt, datetime.fromisoformat(row.at).timestamp())
-        return Holdings(tuple(found[seq] for seq in sorted(found)), since, own, account)
+        return Holdings(tuple(found[seq] for seq in sorted(found)), since, own, account, recipient)
 
     def events(self, holdings: Holdings) -> Iterator[dict[str, Any]]:
         """The event rows, receipt by receipt and newest first, with times as ISO 8601; a row at a time.
@@ -133,14 +148,15 @@ class Subjects:
     def log(self, event: str, method: str, holdings: Holdings, **said: object) -> Entry:
         """Prove that a request was answered: ``access`` or ``portability``, with numbers and without the person.
 
-        The row has a receipt of its own, so that only an account's rows lead to it. Raises LedgerError.
+        The row has a receipt of its own, so that only what is about an account or a recipient leads to it. Raises
+        LedgerError.
         """
         return self._site.ledger.append(
             receipt=new_receipt(),
             at=self._site.clock(),
             event=event,
             method=method,
-            subject=holdings.account,
+            subject=holdings.account or holdings.recipient,
             detail=json.dumps(said, sort_keys=True),
         )
 
@@ -149,7 +165,8 @@ class Subjects:
 
         Each receipt is noted as erased first, so that a row under way here or in another process is not
         written after it; the ledger comes last, because it is what leads to all receipts. Whatever breaks off
-        is finished by doing it again. ``keep``: events whose rows stay. Raises StoreError, LedgerError.
+        is finished by doing it again. ``keep``: events whose rows stay, beside what is lasting. Raises StoreError,
+        LedgerError.
         """
         site, events = self._site, 0
         for receipt in holdings.receipts:
@@ -157,7 +174,10 @@ class Subjects:
             site.relay.remove(receipt)
         # What waited in the spool is refused by the store now; until that is done, it is on this machine's disk.
         self.settle()
-        rows = site.ledger.erase(holdings.own, holdings.account, at=site.clock(), method=method, keep=frozenset(keep))
+        kept, about = holdings.lasting(keep), [one for one in (holdings.account, holdings.recipient) if one]
+        rows = sum(
+            site.ledger.erase(holdings.own, one, at=site.clock(), method=method, keep=kept) for one in about or ("",)
+        )
         return Erased(events, rows)
 
 

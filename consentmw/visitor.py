@@ -135,7 +135,10 @@ class _Text:
 class Visitor:
     """One request's visitor. Built by :meth:`read`; what costs more than a look is worked out when asked for."""
 
-    __slots__ = ("_address", "_bot", "_found", "_peer", "_trusted", "cookies", "gpc", "headers", "host", "scheme")
+    __slots__ = (
+        "_address", "_bot", "_found", "_peer", "_trusted",
+        "cookies", "gpc", "headers", "host", "raw_language", "scheme",
+    )  # fmt: skip
 
     #: the request's headers, as a list even where the server gave a generator
     headers: list[tuple[bytes, bytes]]
@@ -147,6 +150,8 @@ class Visitor:
     cookies: bytes
     #: whether Global Privacy Control is on
     gpc: bool
+    #: the Accept-Language header as sent: what is remembered by it needs no decoding
+    raw_language: bytes
     _address: str | None
     _bot: str | None
     _found: dict[bytes, bytes]
@@ -187,9 +192,10 @@ class Visitor:
         self._address = self._bot = None
         self.headers = headers
         self.cookies = found.get(b"cookie", b"")
+        self.raw_language = found.get(b"accept-language", b"")
         self.gpc = b"sec-gpc" in found and _signals(found[b"sec-gpc"])
         self.host = _hostname(found[b"host"][:_MAX_HOST]) if b"host" in found else ""
-        self.scheme = "https" if scope.get("scheme") in ("https", "wss") or self._secure() else "http"
+        self.scheme = "https" if scope.get("scheme") in ("https", "wss") or (trusted and self._secure()) else "http"
         return self
 
     def _secure(self) -> bool:
@@ -215,14 +221,14 @@ class Visitor:
         return bool(self._trusted) and vouched(self._peer, self._trusted)
 
     @property
-    def raw_language(self) -> bytes:
-        """The Accept-Language header as sent: what is remembered by it needs no decoding."""
-        return self._found.get(b"accept-language", b"")
-
-    @property
     def revalidates(self) -> bool:
         """Whether the browser holds a copy and asks if it is still good (If-None-Match)."""
         return b"if-none-match" in self._found
+
+    @property
+    def ahead(self) -> bool:
+        """Whether a browser only fetches this ahead, so that its user may never see it."""
+        return bool(self._found.get(b"sec-purpose"))
 
     @property
     def hinted(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from .choice import CookieCodec
@@ -48,18 +49,18 @@ class Visits:
 
     def visiting(self, visitor: Visitor, ruling: Ruling, query: bytes = b"") -> Visiting | None:
         """The visit that this request is part of, or None: its visitor did not choose to be measured."""
-        if not self.follows or ruling.decision.tier not in TIERS or visitor.sec_purpose:
+        if not self.follows or ruling.decision.tier not in TIERS or visitor.ahead:
             # A page that a browser fetches ahead may never be seen.
             return None
-        before, receipt = ruling.session, ruling.decision.receipt
-        if before is not None and not before.lasts(int(self._clock().timestamp()), receipt):
+        before = ruling.session
+        if before is not None and not before.lasts(int(self._clock().timestamp()), ruling.decision.receipt):
             before = None
-        return Visiting(before, lambda: self._followed(before, receipt, query, "advertising" in ruling.granted))
+        return Visiting(before, partial(self._followed, before, ruling, query))
 
-    def _followed(self, before: Session | None, receipt: str, query: bytes, advertising: bool) -> Session | None:
+    def _followed(self, before: Session | None, ruling: Ruling, query: bytes) -> Session | None:
         try:
-            mark = campaign(query, advertising) if query else ""
-            return follow(before, int(self._clock().timestamp()), receipt, mark)
+            mark = campaign(query, "advertising" in ruling.granted) if query else ""
+            return follow(before, int(self._clock().timestamp()), ruling.decision.receipt, mark)
         except Exception:
             logger.exception("a visit could not be followed")
             return None

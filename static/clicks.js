@@ -100,8 +100,12 @@
     }
   }
 
+  // The server saw a page that was fetched or rendered ahead before anybody looked at it.
+  const ahead = doc.prerendering || performance.getEntriesByType("navigation")[0]?.deliveryType === "navigational-prefetch";
+  const seen = () => { if (ahead) note("route"); start(); };
+
   // Whatever was chosen: the next page knows it.
   on(doc, "consentmw", () => { over.abort(); waiting = []; clearTimeout(timer); });
-  if (doc.prerendering) on(doc, "prerenderingchange", () => { note("route"); start(); });
-  else start();
+  if (doc.prerendering) on(doc, "prerenderingchange", seen);
+  else seen();
 })();

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -29,7 +30,7 @@ from consentmw import ConsentMiddleware
 from consentmw.errors import StoreError
 from consentmw.events import Count, Event
 from consentmw.events.agents import read_agent
-from consentmw.stores import EventStore, Told
+from consentmw.stores import EventStore
 
 from .asgi import http_scope
 from .mounted import choice_cookie, mounted, post
@@ -56,11 +57,11 @@ class Telling:
         self._failures = failures
         self._pipe = pipe
 
-    def write(self, counts: Mapping[Count, int], events: Sequence[Event], batch: str, told: Told) -> None:
+    def write(self, counts: Mapping[Count, int], events: Sequence[Event], *more: Any) -> None:
         if self._failures > 0:
             self._failures -= 1
             raise StoreError("down")
-        self._store.write(counts, events, batch, told)
+        self._store.write(counts, events, *more)
         tell(self._pipe, "stored", *(event.route or "" for event in events if event.kind == "page"))
 
     def __getattr__(self, name: str) -> object:

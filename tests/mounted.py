@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +12,7 @@ from starlette.types import ASGIApp, Message, Scope
 from consentmw import ConsentMiddleware
 from consentmw.choice import Choice
 
-from .asgi import http_scope, request, run
+from .asgi import Header, http_scope, request, run
 
 KEY = "a key for tests, long enough"
 
@@ -52,6 +53,6 @@ async def post(app: ASGIApp, path: str, fields: dict[str, str] | list[tuple[str,
     return await run(app, form_scope(path, headers, **scope), request(urlencode(fields).encode()))
 
 
-def form_scope(path: str, headers: list[tuple[str, str]], **extra: Any) -> Scope:
+def form_scope(path: str, headers: Sequence[Header], **extra: Any) -> Scope:
     """The scope of a POST."""
     return http_scope(path, "POST", headers, **extra)

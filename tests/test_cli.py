@@ -95,7 +95,7 @@ def test_migrate_makes_and_changes_stores_and_says_so(tmp_path: Path) -> None:
     assert said == [f"store: made, with version {latest}\n", f"store: nothing to do, it has version {latest}\n"]
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as database, database:
         # As version 3 was: rows in one table.
-        for table in ("events", "contexts", "batches"):
+        for table in ("events", "contexts", "batches", "rollups", "salts", "marks", "uniques"):
             database.execute(f"DROP TABLE {table}")
         database.execute(
             f"CREATE TABLE events (id TEXT PRIMARY KEY, at, kind, expires, {schema._ALIKE}, {schema._APART})"

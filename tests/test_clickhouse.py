@@ -31,6 +31,7 @@ from consentmw.settings import clickhouse_parameters
 from consentmw.stores import EventStore, migrate, open_event_store, open_rows, open_store
 from consentmw.stores import clickhouse as room
 from consentmw.stores.clickhouse import ClickHouseRows
+from consentmw.stores.columns import TYPES
 from consentmw.stores.rows import mark
 from consentmw.stores.split import SplitStore
 from demo_site.certificate import ensure
@@ -135,7 +136,7 @@ def test_rows_from_before_the_server_was_named_are_found_and_erased_with_the_oth
 
 
 def test_every_column_of_a_row_has_its_place_in_the_table() -> None:
-    assert tuple(room._TYPES) == ("batch", "number", *EVENT_FIELDS[1:])
+    assert tuple(TYPES) == ("batch", "number", *EVENT_FIELDS[1:])
 
 
 # -- erasure ------------------------------------------------------------------------------------

@@ -821,6 +821,88 @@ async def test_what_was_not_answered_was_no_search(answer: int) -> None:
     assert [row["kind"] for row in site.rows] == ["page"]
 
 
+# -- what a server sees of a visit -----------------------------------------------------------------
+
+
+def revalidating(granted: tuple[str, ...], path: str = "/bills", **options: Any) -> Site:
+    """A site whose files and pages answer 304 to whoever has them already."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        kind = b"text/html" if scope["path"] == path else b"text/css"
+        known = any(name == b"if-none-match" and b'"v1"' in value for name, value in scope["headers"])
+        headers = [(b"etag", b'"v1"')] + ([] if known else [(b"content-type", kind)])
+        await send({"type": "http.response.start", "status": 304 if known else 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if known else b"<!doctype html><p>x"})
+
+    return Site(*granted, app=app, **{"services_used": (), **options})
+
+
+@pytest.mark.parametrize(("granted", "options"), [(("analytics",), {}), ((), {}), ((), OPT_OUT)])
+async def test_a_page_that_the_browser_had_already_is_seen_again(
+    granted: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    """A reload is a page view to whoever looks, though no byte of the page was sent; a file's is none."""
+    site = revalidating(granted, **options)
+    for path in ("/bills", "/style.css"):
+        first = await site.ask(path)
+        again = await site.ask(path, ("if-none-match", values(first, "etag")[0]))
+        assert (status(first), status(again)) == (200, 304)
+    assert [row["status"] for row in site.rows if row["kind"] == "page"] == ([200, 304] if granted or options else [])
+    counted = site.middleware.recorder.store.counts()
+    pages = sorted((row["route"], row["status"], row["count"]) for row in counted if row["kind"] == "page")
+    assert pages == [("/bills", "2xx", 1), ("/bills", "3xx", 1)]
+
+
+async def test_a_click_through_leads_a_visit_away_without_a_script() -> None:
+    """Where a visitor went stands with the visit, by host and path template; a link to a page of the site leads on."""
+    site = Site("analytics")
+    await site.ask("/")
+    tokens = site.middleware.site.tokens
+    for url in ("https://rates.example/plans/2026?account=4417220913", "https://site.example/bills", "/bills"):
+        assert status(await site.ask(f"/privacy/go/{tokens.click(url, 'footer', 'rates')}")) == 302
+    rows = [row for row in site.rows if row["kind"] == "click"]
+    assert [row["target"] for row in rows] == ["rates.example/plans/{x}", "", ""]
+    assert {row["session"] for row in rows} == {site.session}
+    assert {(row["campaign"], row["link"]) for row in rows} == {(None, None)}, "whose mail it was is for another tier"
+    (visit,) = visits(site.middleware.recorder.store.events())
+    assert visit.outbound == ("rates.example/plans/{x}",)
+    assert visit.pages == ("/",)
+
+
+async def test_a_click_in_a_mail_to_somebody_is_no_part_of_a_browsers_visit() -> None:
+    """The recipient was asked about the mail, and the browser, perhaps another person's, about its visit."""
+    site = Site("analytics", "email_measurement")
+    await site.ask("/")
+    link = site.middleware.site.tokens.mail("spring", "r1")
+    await post(site.middleware, f"/privacy/mail/{link}", {"answer": "allow"})
+    await site.ask(f"/privacy/go/{site.middleware.site.tokens.click('https://rates.example/', 'spring', 'a', 'r1')}")
+    (row,) = [row for row in site.rows if row["kind"] == "click"]
+    assert (row["recipient"], row["session"], row["target"]) == ("r1", None, None)
+
+
+@pytest.mark.parametrize(
+    ("granted", "kept"),
+    [
+        (("analytics",), "utm_source=bill"),
+        (("analytics", "email_measurement"), "utm_source=bill&mc_eid=recipient"),
+        (("analytics", "advertising"), "utm_source=bill&gclid=click&ScCid=other"),
+    ],
+)
+async def test_what_identifies_a_click_is_kept_only_with_the_consent_it_is_about(
+    granted: tuple[str, ...], kept: str
+) -> None:
+    """Also where the settings list it: to allow measurement is not to allow advertising."""
+    site = Site(*granted, query_keys=["utm_source", "gclid", "ScCid", "mc_eid"])
+    await site.ask("/?utm_source=bill&gclid=click&ScCid=other&mc_eid=recipient&account=4417220913")
+    assert [row["query"] for row in site.rows] == [kept]
+
+
+async def test_a_signal_against_advertising_keeps_click_identifiers_out() -> None:
+    site = Site("analytics", "advertising", query_keys=["gclid"])
+    await site.ask("/?gclid=click", ("sec-gpc", "1"))
+    assert [row["query"] for row in site.rows] == [""]
+
+
 # -- put together again --------------------------------------------------------------------------
 
 

@@ -326,15 +326,7 @@ def watched(clock: Callable[[], float], **options: Any) -> tuple[ConsentMiddlewa
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         visitor = Visitor.read(scope)
-        consent = Consent(
-            site.site.ruling(visitor).decision,
-            "/privacy",
-            site.site.tokens,
-            site.site.relay,
-            visitor,
-            site.site.gpp,
-            site.site.goals,
-        )
+        consent = Consent(site.site.ruling(visitor).decision, "/privacy", site.site, visitor)
         await reports.take(Exchange(scope, receive, send, visitor, consent, ""))
 
     return site, app
@@ -593,15 +585,7 @@ async def test_a_flood_of_visitors_is_not_remembered() -> None:
     site = mounted(App(*html(PAGE)), policy="enforce", queue_capacity=100_000)
     reports = Reports(site.site, clock)
     visitor = Visitor.read(http_scope())
-    consent = Consent(
-        site.site.ruling(visitor).decision,
-        "/privacy",
-        site.site.tokens,
-        site.site.relay,
-        visitor,
-        site.site.gpp,
-        site.site.goals,
-    )
+    consent = Consent(site.site.ruling(visitor).decision, "/privacy", site.site, visitor)
     payload = json.dumps([new(f"https://h{n}.example/") for n in range(50)]).encode()
     sent: list[Message] = []
 

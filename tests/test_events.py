@@ -227,6 +227,32 @@ def test_a_page_view_is_not_counted_by_campaign() -> None:
     assert count.campaign == ""
 
 
+def test_a_visitor_of_a_coarse_row_is_told_apart_without_being_named() -> None:
+    """What the day's mark is made of travels in memory, is in no column and in no repr."""
+    _, event = minimise(facts(recipient=""), decision("coarse", receipt=""), POLICY)
+    assert event is not None
+    assert event.context.raw is not None
+    assert event.context.raw.who == f"203.0.113.77\0{CHROME}\0utility.example"
+    assert "203.0.113" not in repr(event)
+    assert "raw" not in EVENT_FIELDS
+
+
+@pytest.mark.parametrize("tier", ["visit", "person"])
+def test_a_visitor_who_chose_is_told_apart_by_the_receipt(tier: str) -> None:
+    _, event = minimise(facts(recipient=""), decision(tier), POLICY)
+    assert event is not None
+    assert event.context.raw is not None
+    assert event.context.raw.who == "r" * 22
+
+
+@pytest.mark.parametrize("tier", ["coarse", "visit", "person"])
+def test_programs_are_no_visitors(tier: str) -> None:
+    _, event = minimise(facts(visitor=visitor(user_agent=GOOGLEBOT), recipient=""), decision(tier), POLICY)
+    assert event is not None
+    assert event.context.raw is not None
+    assert event.context.raw.who == ""
+
+
 def test_a_coarse_row_can_not_be_matched_by_its_time() -> None:
     event = row("coarse")
     assert event.at == HOUR
@@ -418,7 +444,7 @@ def test_an_agent_becomes_families_and_a_class(raw: str, browser: str, system: s
 def test_the_raw_agent_is_gone_once_it_was_read() -> None:
     _, event = minimise(facts(recipient=""), decision("person"), POLICY)
     assert event is not None
-    assert event.context.raw == Raw(CHROME)
+    assert event.context.raw == Raw(CHROME, who="r" * 22)
     assert "KHTML" not in repr(event)
     assert complete(complete(event.context)).raw is None
     assert complete(event.context).agent == "Chrome 131.0 / Windows 10"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,17 +11,19 @@ from typing import Any
 
 import pytest
 from starlette.types import Message
+from typer.testing import CliRunner
 
 from consentmw import ConsentMiddleware, LedgerError
+from consentmw.cli import _app
 from consentmw.events import Count
-from consentmw.events.mail import HONEYPOT, Bursts, mail_verdict, openings
+from consentmw.events.mail import HONEYPOT, Bursts, campaigns, clicks, mail_verdict, openings
 from consentmw.identity import Pseudonyms
 from consentmw.ledger import Ledger
-from consentmw.mailroom import _report
 from consentmw.recipients import UNKNOWN, Recipients, Standing
 from consentmw.stores.memory import MemoryStore
 
 from .asgi import App, body, header, http_scope, request, run, status
+from .clickhouse import PASSWORD
 from .mounted import choice_cookie, mounted, post
 
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -552,19 +555,100 @@ async def test_first_opens_and_later_ones_are_told_apart_for_those_who_allowed_i
     assert found[0].first == min(row["at"] for row in rows(on) if row["recipient"] == "r1")
 
 
-async def test_a_report_adds_up_what_programs_did_and_takes_back_what_was_wrong() -> None:
-    on = site()
-    await post(on, mail(on, "r9"), {"answer": "allow"})
-    await ask(on, pixel(on, "r9"))
-    await ask(on, pixel(on), agent=GMAIL)
-    await ask(on, click(on, "a"), client=("198.51.100.1", 1))
-    for link in "abcd":
-        await ask(on, click(on, link))
-    assert on.recorder.flush(5)
-    store = on.recorder.store
-    assert list(_report(store.counts(), store.events(), "")) == [
-        "spring: 1 opens, 1 more by proxies of mail providers, 0 by programs; 1 clicks, 4 by programs",
-        "  of recipients who allowed to note it, 1 opened it, 0 times again; "
-        "for 0 of them only a proxy that fetches ahead",
+# -- the figures ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "clickhouse"])
+def test_the_command_says_what_became_of_a_campaign(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real opens and clicks, in real stores: people, proxies, scanners found later, and who allowed to be noted."""
+    monkeypatch.setenv("CONSENTMW_ACCOUNT_KEY", "an account key for tests")
+    options = {"store": f"sqlite:///{tmp_path}/site.db"}
+    if kind == "postgresql":
+        options = {"store": request.getfixturevalue("postgres").url()}
+    elif kind == "clickhouse":
+        monkeypatch.setenv("CONSENTMW_CLICKHOUSE_PASSWORD", PASSWORD)
+        options["events_store"] = request.getfixturevalue("clickhouse").url()
+    on = site(**options)
+    asyncio.run(became_of_it(on))
+    assert on.recorder.flush(20)
+    on.site.recorder.close(20)
+    on.site.ledger.close()
+    on.site.registry.close()
+    file = tmp_path / "consent.toml"
+    file.write_text("debug = true\n" + "".join(f'{name} = "{url}"\n' for name, url in options.items()), "utf-8")
+    done = CliRunner().invoke(_app, ["opens", str(file), "--campaign", "spring"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "spring",
+        "  opens: 2 by people, 2 more by proxies of mail providers (proxy: apple 1, proxy: google 1), "
+        "1 by programs (scanner: head 1)",
+        "  clicks: 3 by people, 8 by programs (scanner: burst 7, scanner: honeypot 1)",
+        "  of recipients who allowed to note it, 2 opened it, once again; "
+        "for 1 of them only a proxy that fetches ahead",
+        "  tariffs: 1 of them followed it, once again",
     ]
-    assert list(_report(store.counts(), store.events(), "autumn")) == []
+    everything = CliRunner().invoke(_app, ["opens", str(file), "--since", "2026-01-01"])
+    assert everything.stdout.splitlines()[:2] == ["autumn", "  opens: 1 by people"]
+    assert CliRunner().invoke(_app, ["opens", str(file), "--since", "2999-01-01"]).stdout == ""
+
+
+async def became_of_it(on: ConsentMiddleware) -> None:
+    for recipient in ("r1", "r2"):
+        await post(on, mail(on, recipient), {"answer": "allow"})
+    await ask(on, pixel(on, "r1"))
+    await ask(on, pixel(on, "r1"), agent=GMAIL)
+    await ask(on, pixel(on, "r2"), agent="Mozilla/5.0")
+    await ask(on, pixel(on, "r3"))
+    await ask(on, pixel(on, "r3"), "HEAD")
+    await ask(on, pixel(on, campaign="autumn"))
+    for link in ("tariffs", "tariffs"):
+        await ask(on, click(on, link, "r1"))
+    await ask(on, click(on, "tariffs"), client=("198.51.100.1", 1))
+    # One scanner reads the mail of somebody who allowed to be noted, and one that of many.
+    for link in ("a", "b", "c", "d"):
+        await ask(on, click(on, link, "r2"))
+    for link in ("a", "b", "c"):
+        await ask(on, click(on, link))
+    await ask(on, trap(on), client=("198.51.100.2", 1))
+
+
+def clicked(*followed: tuple[float, str, str], recipient: str = "r1") -> list[dict[str, Any]]:
+    return [
+        {"kind": "click", "campaign": "spring", "recipient": recipient, "at": at, "link": link, "bot": bot}
+        for at, link, bot in followed
+    ]
+
+
+def of_people(*followed: tuple[float, str, str]) -> list[tuple[str, int]]:
+    return [(one.link, one.again) for one in clicks(clicked(*followed)[::-1])]
+
+
+def test_what_a_scanner_followed_before_it_showed_is_nobodys_click() -> None:
+    """Rows can't be labelled afterwards; whoever reads them leaves out the first clicks of a burst."""
+    burst = "scanner: burst"
+    assert of_people((0, "a", ""), (9, "b", ""), (9, "a", "")) == [("a", 1), ("b", 0)]
+    assert of_people((0, "a", ""), (1, "b", ""), (2, "c", burst), (50, "d", burst)) == []
+    assert of_people((0, "a", ""), (4, "", "scanner: honeypot")) == []
+    assert of_people((0, "a", ""), (6, "b", ""), (7, "c", ""), (8, "d", burst)) == [("a", 0)]
+    assert of_people((0, "a", ""), (1, "b", "bot: x"), (2, "c", "")) == [("a", 0), ("c", 0)]
+    assert of_people((0, "a", ""), (1, "b", ""), (2, "c", burst), (90, "d", "")) == [("d", 0)]
+
+
+def test_a_burst_that_no_process_saw_whole_is_one_all_the_same() -> None:
+    """Behind several workers each sees a click or two; the rows know them all, and each recipient's by itself."""
+    assert of_people((0, "a", ""), (1, "b", ""), (2, "c", ""), (30, "d", "")) == []
+    two = clicked((0, "a", ""), (1, "b", "")) + clicked((2, "c", ""), recipient="r2")
+    assert len(clicks(two)) == 3
+
+
+def test_counters_that_took_a_scanner_for_a_person_are_corrected() -> None:
+    count = {**COUNT._asdict(), "count": 3}
+    scanned = {**COUNT._replace(kind="scanned", bot="scanner: burst")._asdict(), "count": 2}
+    (found,) = campaigns([scanned, count], [])
+    assert (found.clicks, found.opens) == ({"": 1, "scanner: burst": 2}, {})
+    # The correction of an hour may stand alone, where the hour before it is not asked for.
+    (alone,) = campaigns([scanned], [])
+    assert alone.clicks == {"scanner: burst": 2}
+    assert campaigns([{**count, "kind": "page"}], [{"kind": "page", "recipient": None}]) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 from consentmw import ConsentMiddleware
@@ -122,6 +124,36 @@ async def test_routes_are_templates_and_unknown_paths_are_one() -> None:
     assert routes["/account/{account}"] == 1
     assert routes["(not found)"] == 2
     assert len(routes) == 3
+
+
+async def test_pages_of_mounted_applications_are_told_apart(tmp_path: Path) -> None:
+    """Each has a first page, and files have pages, too: where they are mounted is part of the name."""
+
+    async def page(request: Request) -> Response:
+        return HTMLResponse(PAGE)
+
+    for name in ("tariffs.html", "terms.html"):
+        (tmp_path / name).write_bytes(PAGE)
+    first = Route("/", page)
+    tenant = Starlette(routes=[first, Route("/bills/{bill}", page)])
+    files = StaticFiles(directory=tmp_path)
+    shop = Starlette(routes=[first, Mount("/help", Starlette(routes=[first]))])
+    site = mounted(
+        Starlette(routes=[first, Mount("/shop", shop), Mount("/t/{tenant}", tenant), Mount("/files", files)])
+    )
+    asked = ("/", "/shop/", "/shop/help/", f"/t/{ACCOUNT}/", f"/t/{ACCOUNT}/bills/{ACCOUNT}", "/t/acme/bills/acme")
+    for path in (*asked, "/files/tariffs.html", "/files/terms.html", "/files/none.html"):
+        await visit(site, path=path)
+    counts, _ = await rows(site)
+    assert {row["route"]: row["count"] for row in counts} == {
+        "/": 1,
+        "/shop/": 1,
+        "/shop/help/": 1,
+        "/t/{tenant}/": 1,
+        "/t/{tenant}/bills/{bill}": 2,
+        "/files/tariffs.html": 1,
+        "/files/terms.html": 1,
+    }
 
 
 async def test_a_bot_is_counted_as_one() -> None:

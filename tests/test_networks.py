@@ -297,7 +297,7 @@ def test_without_a_choice_nobody_looks_the_address_up(file: Path, system: Callab
 def test_without_the_settings_the_address_goes_no_further() -> None:
     _, event = minimise(facts(recipient=""), decision("visit"), Policy(ip="none"))
     assert event is not None
-    assert event.context.raw == Raw(CHROME)
+    assert event.context.raw == Raw(CHROME, who="r" * 22)
 
 
 async def test_a_site_records_them_as_its_settings_say(file: Path) -> None:

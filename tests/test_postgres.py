@@ -631,8 +631,8 @@ def test_a_role_that_may_only_add_can_record_and_prove(postgres: Server, store: 
     postgres.run(
         "GRANT USAGE ON SCHEMA consentmw TO visitor",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON consentmw.events, consentmw.contexts, consentmw.batches, "
-        "consentmw.counts, consentmw.erased, consentmw.meta "
-        "TO visitor",
+        "consentmw.counts, consentmw.erased, consentmw.meta, consentmw.rollups, consentmw.salts, consentmw.marks, "
+        "consentmw.uniques TO visitor",
         "GRANT SELECT, INSERT ON consentmw.ledger TO visitor",
         "GRANT USAGE ON SEQUENCE consentmw.events_number, consentmw.contexts_id_seq TO visitor",
     )
@@ -650,6 +650,10 @@ def test_a_role_that_may_only_add_can_record_and_prove(postgres: Server, store: 
     assert Ledger(lambda: limited).erase({"r1"}, at=NOW, method="cli") == 1
     assert limited.publish(Published("n1", "2026-11-21T00:00:00+00:00", "f1", "{}"))
     assert Ledger(lambda: limited).verify() == []
+    # It may not truncate: the salt is deleted all the same.
+    assert limited.salt(0)
+    assert limited.close_days(2**40) == 1
+    assert (limited.held().salts, limited.salt(0)) == (0, "")
     limited.close()
     with psycopg.connect(role) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("ALTER TABLE consentmw.ledger DISABLE TRIGGER ALL")

@@ -9,15 +9,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from consentmw.errors import StoreError
 from consentmw.events import Context, Count, Event, Raw
+from consentmw.events.uniques import Mark
 from consentmw.recorder import Recorder
 from consentmw.recorder.batches import Batch, Row
 from consentmw.recorder.spool import Spool
-from consentmw.stores import NOTHING, EventStore, Told
+from consentmw.stores import EventStore
 from consentmw.stores.memory import MemoryStore
 from consentmw.stores.sqlite import SqliteStore
 
@@ -48,12 +50,10 @@ class Store(MemoryStore):
         if self.fails is not None:
             raise self.fails
 
-    def write(
-        self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "", told: Told = NOTHING
-    ) -> None:
+    def write(self, counts: Mapping[Count, int], events: Sequence[Event], *more: Any, **named: Any) -> None:
         self._note("write")
         self.sizes.append(sum(counts.values()))
-        super().write(counts, events, batch, told)
+        super().write(counts, events, *more, **named)
 
     def erase(self, receipt: str) -> int:
         self._note("erase")
@@ -446,6 +446,7 @@ END = """
 import sys
 from pathlib import Path
 from consentmw.events import Count
+from consentmw.events.uniques import Mark
 from consentmw.recorder import Recorder
 from consentmw.stores.sqlite import SqliteStore
 recorder = Recorder(lambda: SqliteStore(Path(sys.argv[1])), interval=3600)
@@ -735,6 +736,6 @@ def test_a_batch_is_the_same_after_its_way_through_the_spool(number: int) -> Non
     rows: list[Row] = [
         (COUNT._replace(route=f"/{n % 3}"), event(n, f"r{n % 2}") if n % 4 else None) for n in range(number)
     ]
-    batch = Batch("id", rows)
+    batch = Batch("id", rows, marks=tuple(Mark(86_400, "visit", n - 2**63, f"r{n}") for n in range(number)))
     assert Batch.decode(batch.encode()) == batch
     assert [row for half in batch.halves() for row in half.rows] == rows

@@ -43,7 +43,8 @@ async def choose(middleware: ConsentMiddleware, *fields: tuple[str, str], cookie
 
 
 async def seen(middleware: ConsentMiddleware, cookie: str, path: str = "/") -> str:
-    return body(await run(middleware, http_scope(path, headers=[("cookie", f"privacy={cookie}")]))).decode()
+    headers = [("cookie", f"privacy={cookie}"), ("user-agent", "Mozilla/5.0 (X11) Firefox/140.0")]
+    return body(await run(middleware, http_scope(path, headers=headers))).decode()
 
 
 def changed(middleware: ConsentMiddleware, cookie: str) -> str:

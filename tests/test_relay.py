@@ -35,7 +35,7 @@ from consentmw.settings import GOOGLE_VARIABLE
 from consentmw.visitor import Visitor
 from demo_site import certificate
 
-from .asgi import App, Header, body, html, http_scope, run, status
+from .asgi import App, Header, body, header, html, http_scope, response, run, status
 from .google import Google, until
 from .mounted import PAGE, choice_cookie, mounted, post
 
@@ -51,8 +51,12 @@ SITE = mounted(App(*html(PAGE)))
 OPT_OUT = mounted(App(*html(PAGE)), fallback_regime="opt_out")
 
 
-def visitor(*cookies: str, headers: tuple[Header, ...] = ()) -> Visitor:
-    return Visitor.read(http_scope(headers=[("cookie", "; ".join(cookies)), *headers]))
+#: what a person's browser says
+PERSON: Header = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+
+
+def visitor(*cookies: str, headers: tuple[Header, ...] = (), agent: Header = PERSON, **scope: Any) -> Visitor:
+    return Visitor.read(http_scope(headers=[("cookie", "; ".join(cookies)), agent, *headers], **scope))
 
 
 def decided(*granted: str, receipt: str = RECEIPT, headers: tuple[Header, ...] = ()) -> Decision:
@@ -372,6 +376,43 @@ def test_nothing_is_sent_without_consent_and_the_reason_is_counted(relays: Relay
     assert relay.close(5)
     assert google.connections == 0
     assert [(count.kind, count.route, count.why) for count in relays.counted] == [("relay", "paid", why)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "agent", "why"),
+    [
+        ((), ("user-agent", "Googlebot/2.1"), "bot: bot"),
+        ((), ("user-agent", ""), "no agent"),
+        ((("sec-purpose", "prefetch;prerender"),), PERSON, "prefetch"),
+        ((("x-moz", "prefetch"),), PERSON, "prefetch"),
+    ],
+)
+def test_a_program_is_nobody_to_report(
+    relays: Relays, google: Google, headers: tuple[Header, ...], agent: Header, why: str
+) -> None:
+    """Also one that carries a person's cookies, as a browser does that fetches ahead."""
+    relay = relays(google.url)
+    assert not relay.measure(visitor(GA, headers=headers, agent=agent), ALLOWED, "paid", {})
+    relay.page_view(visitor(GA, headers=headers, agent=agent), ALLOWED, "/bill")
+    assert relay.close(5)
+    assert google.connections == 0
+    assert [(count.route, count.why) for count in relays.counted] == [("paid", why)]
+
+
+async def test_the_sites_own_people_are_not_reported(served: Callable[..., ConsentMiddleware], google: Google) -> None:
+    """Whatever they chose: what staff look at says nothing about visitors. Behind a proxy their own address counts."""
+    answers: list[bool] = []
+    options: dict[str, Any] = {"internal_networks": ("198.51.100.0/24",), "trusted_proxies": ("10.0.0.1",)}
+    site = served(pays(answers), google_relay_pages=True, **options)
+    who = ("cookie", f"{choice_cookie(site, 'analytics')}; {GA}")
+    behind: dict[str, Any] = {"client": ("10.0.0.1", 5)}
+    await run(site, http_scope(headers=[who, PERSON], client=("198.51.100.7", 5)))
+    await run(site, http_scope(headers=[who, PERSON, ("x-forwarded-for", "198.51.100.8")], **behind))
+    await run(site, http_scope(headers=[who, PERSON, ("x-forwarded-for", "203.0.113.9")], **behind))
+    assert answers == [False, False, True]
+    assert await run_sync(site.site.relay.close, 20)
+    assert sorted(google.names) == ["bill_paid", "page_view"]
+    assert site.site.relay.tally == {"internal": 2, "sent": 2}
 
 
 def test_where_nobody_has_to_be_asked_only_an_id_of_googles_is_used(relays: Relays, google: Google) -> None:
@@ -742,7 +783,7 @@ from consentmw.visitor import Visitor
 from tests.mounted import choice_cookie, mounted
 from tests.asgi import http_scope
 site = mounted(None)
-who = Visitor.read(http_scope(headers=[("cookie", choice_cookie(site, "analytics"))]))
+who = Visitor.read(http_scope(headers=[("cookie", choice_cookie(site, "analytics")), ("user-agent", "Firefox")]))
 relay = Relay(sys.argv[1], "G-TEST1234", "s", key=b"k", count=print, withdrawn=lambda _: False, interval=3600.0)
 assert "httpx" not in sys.modules
 for number in range(5):
@@ -796,8 +837,8 @@ async def test_an_application_reports_through_its_consent_object(
     answers: list[bool] = []
     site = served(pays(answers))
     who = ("cookie", f"{choice_cookie(site, 'analytics')}; {GA}")
-    await run(site, http_scope(headers=[who]))
-    await run(site, http_scope())
+    await run(site, http_scope(headers=[who, PERSON]))
+    await run(site, http_scope(headers=[PERSON]))
     assert answers == [True, False]
     assert await run_sync(site.site.relay.close, 20)
     (hit,) = google.hits
@@ -818,7 +859,7 @@ async def test_a_page_is_the_same_whatever_google_does(
         site = served(pays([]), google_relay_endpoint=url)
         who = ("cookie", f"{choice_cookie(site, 'analytics')}; {GA}")
         for _ in range(3):
-            pages.add(body(await run(site, http_scope(headers=[who]))))
+            pages.add(body(await run(site, http_scope(headers=[who, PERSON]))))
     assert len(pages) == 1
 
 
@@ -827,11 +868,11 @@ async def test_choosing_less_takes_out_what_waits(served: Callable[..., ConsentM
     site = served(pays(answers))
     site.site.relay._interval = 3600.0
     who = ("cookie", f"{choice_cookie(site, 'analytics')}; {GA}")
-    await run(site, http_scope(headers=[who]))
+    await run(site, http_scope(headers=[who, PERSON]))
     assert site.site.relay.waiting == 1
-    sent = await post(site, "/privacy/choices", {"action": "withdraw"}, headers=[who])
+    sent = await post(site, "/privacy/choices", {"action": "withdraw"}, headers=[who, PERSON])
     assert status(sent) == 303
-    await run(site, http_scope(headers=[who]))  # another tab, with the cookie of before
+    await run(site, http_scope(headers=[who, PERSON]))  # another tab, with the cookie of before
     assert answers == [True, False]
     assert await run_sync(site.site.relay.close, 20)
     assert google.connections == 0
@@ -847,7 +888,7 @@ async def test_a_first_refusal_takes_out_what_the_rules_allowed(
     answers: list[bool] = []
     site = served(pays(answers), fallback_regime="opt_out")
     site.site.relay._interval = 3600.0
-    await run(site, http_scope(headers=[("cookie", GA)]))
+    await run(site, http_scope(headers=[("cookie", GA), PERSON]))
     assert answers == [True]
     await post(site, "/privacy/choices", {"action": "reject"}, headers=[("cookie", GA)])
     assert await run_sync(site.site.relay.close, 20)
@@ -866,22 +907,43 @@ async def test_page_views_are_told_by_their_route_and_only_those_of_people(
     routes = [Route("/account/{account}/bill", page, methods=["GET", "POST"]), Route("/data", data), Route("/", page)]
     site = served(Starlette(routes=routes), google_relay_pages=True)
     yes: Header = ("cookie", f"{choice_cookie(site, 'analytics')}; {GA}")
-    person: Header = ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0")
     over_tls: Header = ("cookie", f"__Host-{choice_cookie(site, 'analytics')}; {GA}")
     address = "/account/4417220913/bill?mail=a@b.example"
-    await run(site, http_scope(address, headers=[over_tls, person], scheme="https"))
-    await run(site, http_scope(headers=[person]))
-    await run(site, http_scope(headers=[yes, person, ("sec-purpose", "prefetch")]))
+    await run(site, http_scope(address, headers=[over_tls, PERSON], scheme="https"))
+    await run(site, http_scope(headers=[PERSON]))
+    await run(site, http_scope(headers=[yes, PERSON, ("sec-purpose", "prefetch")]))
     await run(site, http_scope(headers=[yes, ("user-agent", "Googlebot/2.1")]))
-    await run(site, http_scope("/data", headers=[yes, person]))
-    await run(site, http_scope("/nowhere", headers=[yes, person]))
-    await run(site, http_scope("/", "HEAD", headers=[yes, person]))
-    await run(site, http_scope("/account/1/bill", "POST", headers=[yes, person]))
+    await run(site, http_scope("/data", headers=[yes, PERSON]))
+    await run(site, http_scope("/nowhere", headers=[yes, PERSON]))
+    await run(site, http_scope("/", "HEAD", headers=[yes, PERSON]))
+    await run(site, http_scope("/account/1/bill", "POST", headers=[yes, PERSON]))
     assert await run_sync(site.site.relay.close, 20)
     ((event,),) = (hit.json["events"] for hit in google.hits)
     assert event["name"] == "page_view"
     assert event["params"]["page_location"] == "https://site.example/account/:account/bill"
     assert site.site.relay.tally == {"sent": 1}
+
+
+async def test_a_page_that_the_browser_had_already_is_told_again(
+    served: Callable[..., ConsentMiddleware], google: Google
+) -> None:
+    """Somebody looks at it, as at any other; a file that the browser had is no page."""
+    answers = {
+        "/": html(PAGE, headers=[("etag", '"a"')]),
+        "/again": response(status=304, headers=[("etag", '"a"')]),
+    }
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in answers[scope["path"]]:
+            await send(message)
+
+    site = served(app, google_relay_pages=True)
+    who = ("cookie", f"{choice_cookie(site, 'analytics')}; {GA}")
+    tag = header(await run(site, http_scope(headers=[who, PERSON])), "etag") or ""
+    for held in (tag, '"a"'):
+        await run(site, http_scope("/again", headers=[who, PERSON, ("if-none-match", held)]))
+    assert await run_sync(site.site.relay.close, 20)
+    assert google.names == ["page_view"] * 2
 
 
 async def test_a_server_that_says_goodbye_waits_for_what_is_queued(
@@ -895,7 +957,7 @@ async def test_a_server_that_says_goodbye_waits_for_what_is_queued(
 
     site = served(app)
     site.site.relay._interval = 3600.0
-    await run(site, http_scope(headers=[("cookie", choice_cookie(site, "analytics"))]))
+    await run(site, http_scope(headers=[("cookie", choice_cookie(site, "analytics")), PERSON]))
     await run(site, {"type": "lifespan"})
     assert google.names == ["bill_paid"]
 
@@ -910,7 +972,7 @@ async def test_the_region_names_the_endpoint(
     }
     monkeypatch.setattr("consentmw.relay.ENDPOINTS", {"eu": "", "global": "", region: google.url})
     site = served(pays([]), google_relay=region, google_relay_endpoint="")
-    await run(site, http_scope(headers=[("cookie", choice_cookie(site, "analytics"))]))
+    await run(site, http_scope(headers=[("cookie", choice_cookie(site, "analytics")), PERSON]))
     assert await run_sync(site.site.relay.close, 20)
     assert google.names == ["bill_paid"]
 
@@ -918,7 +980,7 @@ async def test_the_region_names_the_endpoint(
 async def test_without_a_relay_nothing_is_sent_and_mistakes_still_show() -> None:
     answers: list[bool] = []
     site = mounted(pays(answers), google_relay_pages=True)
-    await run(site, http_scope(headers=[("cookie", choice_cookie(site, "analytics"))]))
+    await run(site, http_scope(headers=[("cookie", choice_cookie(site, "analytics")), PERSON]))
     assert answers == [False]
     assert (site.site.relay.tally, site.site.relay.pages) == ({}, False)
     with pytest.raises(ValueError, match="event"):

@@ -14,8 +14,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
+from consentmw import ConsentMiddleware
 from consentmw.gate.inflate import PIECE, Inflater
 
 from .asgi import App, Header, body, cookies, header, html, http_scope, response, run, status, values
@@ -474,3 +475,96 @@ async def test_a_tag_with_a_comma_between_others_comes_back_whole() -> None:
     mine = header(await run(site, http_scope()), "etag")
     await run(site, http_scope(headers=[("if-none-match", f'"x,y", {mine}')]))
     assert dict(app.scope["headers"])[b"if-none-match"] == b'"a,b", W/"a,b", "x,y"'
+
+
+# -- what passes without a gate --------------------------------------------------------------------
+
+JSON: Header = ("Content-Type", "application/json")
+
+
+def counted(site: ConsentMiddleware) -> list[tuple[str, str, int]]:
+    assert site.recorder.flush(5)
+    return [(row["kind"], row["status"], row["count"]) for row in site.recorder.store.counts()]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        response(b"{", b"}", headers=[JSON]),
+        (*response(b"{}", headers=[JSON]), {"type": "http.response.trailers", "headers": []}),
+        ({**response(headers=[JSON])[0], "headers": ((b"content-type", b"application/json"),)}, response(b"{}")[1]),
+        (response(headers=[JSON])[0], {"type": "http.response.pathsend", "path": "/data.json"}),
+    ],
+    ids=["pieces", "trailers", "a tuple of headers", "a file"],
+)
+async def test_what_needs_no_gate_is_the_applications_own_and_is_counted_once(answer: tuple[Message, ...]) -> None:
+    site = mounted(App(*answer), record="all")
+    sent = await run(site, http_scope())
+    assert len(sent) == len(answer)
+    assert all(one is other for one, other in zip(sent, answer, strict=True))
+    assert counted(site) == [("request", "2xx", 1)]
+
+
+@pytest.mark.parametrize("after", [(), ({"type": "http.response.pathsend", "path": "/data.json", "more_body": True},)])
+async def test_a_failure_behind_what_needs_no_gate_leaves_its_status(after: tuple[Message, ...]) -> None:
+    site = mounted(App(response(status=404, headers=[JSON])[0], *after, raises=RuntimeError("late")), record="all")
+    with pytest.raises(RuntimeError):
+        await run(site, http_scope())
+    assert counted(site) == [("request", "4xx", 1)]
+
+
+async def test_a_failure_before_any_answer_is_counted_as_one() -> None:
+    site = mounted(App(raises=RuntimeError("early")), record="all")
+    with pytest.raises(RuntimeError):
+        await run(site, http_scope())
+    assert counted(site) == [("request", "5xx", 1)]
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        ("SET-COOKIE", "_ga=GA1.1.1; Path=/"),
+        ("Link", "<https://www.googletagmanager.com/gtag/js>; rel=preload; as=script"),
+        ("Accept-CH", "Sec-CH-UA-Model"),
+        ("Report-To", '{"endpoints":[{"url":"https://www.google-analytics.com/r"}],"group":"a","max_age":9}'),
+    ],
+)
+async def test_data_whose_headers_carry_what_lacks_consent_is_gated(hidden: Header, first: bool) -> None:
+    """However they are spelt, and wherever they stand beside a type that needs no gate."""
+    kind = ("content-type", "application/json")
+    headers = [hidden, kind] if first else [kind, hidden]
+    sent = await run(mounted(App(*response(b"{}", headers=headers))), http_scope())
+    name, value = (str(part) for part in hidden)
+    assert value not in values(sent, name)
+    assert body(sent) == b"{}"
+
+
+@pytest.mark.parametrize("types", [("application/json", "text/html"), ("text/html", "application/json")])
+async def test_an_answer_of_two_types_is_gated_when_one_is_a_page(types: tuple[str, str]) -> None:
+    start = response(headers=[("content-type", one) for one in types])[0]
+    sent = await run(mounted(App(start, *response(PAGE)[1:])), http_scope())
+    assert b'id="consentmw"' in body(sent)
+
+
+async def test_hints_that_follow_the_start_of_data_are_gated() -> None:
+    start, end = response(b"{}", headers=[JSON])
+    links = [b"<https://www.googletagmanager.com/gtag/js>; rel=preload; as=script", b"</a.css>; rel=preload; as=style"]
+    site = mounted(App(start, {"type": "http.response.early_hint", "links": links}, end), record="all")
+    sent = await run(site, http_scope())
+    assert sent[0] is start
+    assert sent[1]["links"] == links[1:]
+    assert sent[2] is end
+    assert counted(site) == [("request", "2xx", 1)]
+
+
+async def test_who_signs_in_by_an_answer_without_a_page_gets_the_cookie_and_no_cache_does() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["consent"].sign_in("4711")
+        for message in response(b"{}", headers=[JSON]):
+            await send(message)
+
+    site = mounted(app)
+    sent = await run(site, http_scope(headers=[("cookie", choice_cookie(site, "analytics"))]))
+    assert any(line.startswith("privacy-account=") for line in values(sent, "set-cookie"))
+    assert header(sent, "cache-control") == "private"

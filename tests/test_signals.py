@@ -288,8 +288,8 @@ async def test_no_event_reaches_google_against_the_signal(monkeypatch: pytest.Mo
         google_relay="eu",
         google_relay_endpoint="http://127.0.0.1:9",
     )
-    browser = ("cookie", "_ga=GA1.1.1234567890.1234567890")
-    await run(middleware, http_scope(headers=[browser, *ON]))
+    browser = [("cookie", "_ga=GA1.1.1234567890.1234567890"), ("user-agent", "Mozilla/5.0 (X11) Firefox/140.0")]
+    await run(middleware, http_scope(headers=[*browser, *ON]))
     assert asked == [False], "nobody chose measurement, and the browser objects"
     assert middleware.site.relay.waiting == 0
     middleware.site.relay.close(0)

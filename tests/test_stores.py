@@ -22,8 +22,18 @@ from sqlalchemy import Table
 
 from consentmw.errors import LedgerError, SettingsError, StoreError
 from consentmw.events import EVENT_FIELDS, TIER_FIELDS, Context, Count, Event
+from consentmw.events.rollups import Rollup
 from consentmw.ledger import Ledger
-from consentmw.stores import Entry, Published, open_event_store, open_ledger_store, open_rows, open_store, schema
+from consentmw.stores import (
+    Entry,
+    Published,
+    handles,
+    open_event_store,
+    open_ledger_store,
+    open_rows,
+    open_store,
+    schema,
+)
 from consentmw.stores.memory import MemoryStore
 from consentmw.stores.postgres import PostgresStore
 from consentmw.stores.rows import CONTEXT_FIELDS, OWN_FIELDS
@@ -391,10 +401,11 @@ def test_importing_the_rooms_loads_no_database() -> None:
         (schema.events, OWN_FIELDS),
         (schema.contexts, ("id", "digest", "made", *CONTEXT_FIELDS)),
         (schema.counts, (*Count._fields, "count")),
+        (schema.rollups, (*Rollup._fields, "count")),
         (schema.ledger, tuple(field.name for field in fields(Entry))),
         (schema.notices, tuple(field.name for field in fields(Published))),
     ],
-    ids=["events", "contexts", "counts", "ledger", "notices"],
+    ids=["events", "contexts", "counts", "rollups", "ledger", "notices"],
 )
 def test_the_tables_have_the_fields_of_the_rows(table: Table, columns: tuple[str, ...]) -> None:
     assert tuple(table.c.keys()) == columns
@@ -643,7 +654,8 @@ def fill_old(path: Path, version: int) -> None:
     store.close()
     edit(path, *(f"DROP INDEX ledger_{name}" for name in ("previous", "valid_until")), "DROP TABLE notices")
     edit(path, *(f"ALTER TABLE ledger DROP COLUMN {name}" for name in ("salt", "sealed")))
-    edit(path, "DROP TABLE batches", "DROP TABLE contexts", "DROP TABLE events", *OLD_EVENTS)
+    added = ("batches", "contexts", "events", "rollups", "salts", "marks", "uniques")
+    edit(path, *(f"DROP TABLE {name}" for name in added), *OLD_EVENTS)
     if version == 1:
         edit(path, "DROP INDEX ledger_subject")
         edit(path, *(f"ALTER TABLE ledger DROP COLUMN {name}" for name in ("subject", "detail")))
@@ -688,3 +700,70 @@ def test_an_erased_receipt_is_known_by_its_hash_alone(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "events.db")) as database:
         assert database.execute("SELECT receipt FROM erased").fetchall() == [(sha256(b"r1").hexdigest(),)]
     store.close()
+
+
+# -- other programs -----------------------------------------------------------------------------
+
+#: what a command does, or sqlite3, or another worker that ends: open the file, read, close it
+LOOK = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute({!r}).fetchone()[0]); c.close()"
+COUNTED = "SELECT sum(count) FROM counts"
+
+
+def elsewhere(path: Path, question: str) -> int:
+    """The answer that another program gets."""
+    line = [sys.executable, "-c", LOOK.format(question), str(path)]
+    return int(subprocess.run(line, capture_output=True, check=True, text=True).stdout)
+
+
+def another_opens(store: SqliteStore, path: Path) -> SqliteStore:
+    """As a site does: one store for the recorder, one for the ledger."""
+    return SqliteStore(path)
+
+
+def another_opens_and_closes(store: SqliteStore, path: Path) -> None:
+    SqliteStore(path).close()
+
+
+def somebody_is_erased(store: SqliteStore, path: Path) -> None:
+    """The file is searched for what was erased."""
+    ledger = Ledger(lambda: store)
+    ledger.append(receipt="r" * 22, at=datetime.now(UTC), event="given", method="banner:accept")
+    assert ledger.erase({"r" * 22}, at=datetime.now(UTC), method="cli") == 1
+
+
+@pytest.mark.parametrize("meanwhile", [another_opens, another_opens_and_closes, somebody_is_erased])
+def test_no_program_that_looks_into_the_file_takes_the_log_away_from_a_site(
+    tmp_path: Path, meanwhile: Callable[[SqliteStore, Path], object]
+) -> None:
+    """Closing any handle on the file would end all locks of this process: who closes it next would delete its log."""
+    path = tmp_path / "site.db"
+    with closing(SqliteStore(path)) as store:
+        store.write({COUNT: 1}, [])
+        other = meanwhile(store, path)
+        assert elsewhere(path, COUNTED) == 1
+        store.write({COUNT: 2}, [])
+        Ledger(lambda: store).append(receipt="s" * 22, at=datetime.now(UTC), event="given", method="banner:accept")
+        assert elsewhere(path, COUNTED) == 3, "what was acknowledged is there"
+        assert elsewhere(path, "SELECT count(*) FROM ledger WHERE receipt <> ''") >= 1
+        if isinstance(other, SqliteStore):
+            other.close()
+    assert elsewhere(path, COUNTED) == 3
+
+
+def test_a_file_has_one_handle_as_long_as_it_has_stores(tmp_path: Path) -> None:
+    """And none after that: a site that opens and closes stores runs out of none."""
+    before = dict(handles._HELD)
+    first, second = SqliteStore(tmp_path / "site.db"), SqliteStore(tmp_path / "." / "site.db")
+    ((key, (number, stores)),) = handles._HELD.items() - before.items()
+    assert stores == 2
+    first.close()
+    first.close()
+    assert os.fstat(number).st_ino == key[1]
+    second.close()
+    assert before == handles._HELD
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
+    (tmp_path / "none.db").write_bytes(b"no database" * 100)
+    with pytest.raises(StoreError):
+        SqliteStore(tmp_path / "none.db")
+    assert before == handles._HELD

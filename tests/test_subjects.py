@@ -757,6 +757,106 @@ async def test_an_account_is_reached_only_where_the_site_says_so(signing: tuple[
     assert not ann.analytics(await ann.get("/"))
 
 
+# -- recipients of e-mails --------------------------------------------------------------------------
+
+#: what a sender calls somebody, and somebody else
+READER, OTHER = "reader-4417220913", "reader-5528331024"
+
+
+async def reads(made: ConsentMiddleware, recipient: str) -> list[str]:
+    """Allow it, open a mail, follow a link, and ask for no more and for mails again; the receipts of the answers."""
+    tokens = made.site.tokens
+    page = f"/privacy/mail/{tokens.mail('spring', recipient)}"
+    for answer in ("allow", "unsubscribe", "subscribe"):
+        assert status(await post(made, page, {"answer": answer})) == 303
+    await opens(made, recipient)
+    assert made.recorder.flush()
+    return [row.receipt for row in made.site.ledger.about(Pseudonyms(KEY).recipient(recipient))]
+
+
+async def opens(made: ConsentMiddleware, recipient: str) -> None:
+    tokens, agent = made.site.tokens, [("user-agent", "Mozilla/5.0 (X11) Firefox/140.0")]
+    await run(made, http_scope(f"/privacy/px/{tokens.pixel('spring', recipient)}.gif", headers=agent))
+    link = tokens.click("https://o.example/", "spring", "tariffs", recipient)
+    await run(made, http_scope(f"/privacy/go/{link}", headers=agent))
+
+
+def of_reader(made: ConsentMiddleware, recipient: str = READER) -> subjects.Holdings:
+    return Subjects(made.site).collect(recipient=Pseudonyms(KEY).recipient(recipient), later=True)
+
+
+async def test_after_an_erasure_no_store_holds_the_recipient(
+    site: ConsentMiddleware, url: str, request: pytest.FixtureRequest
+) -> None:
+    """Answers, opens and clicks of one person leave every store, and those of another stay; raw bytes are read."""
+    server = request.getfixturevalue("postgres") if url.startswith("postgresql") else None
+    receipts, others = await reads(site, READER), await reads(site, OTHER)
+    assert len(receipts) == len(others) == 3
+    pseudonym = Pseudonyms(KEY).recipient(READER)
+    gone = [*receipts, pseudonym, READER]
+    before = everything(url, server)
+    assert all(text.encode() in before for text in gone), "else this would prove nothing"
+    await opens(site, READER)  # waits in the queue
+    erased = Subjects(site.site).erase(of_reader(site), method="cli")
+    assert (erased.events >= 2, erased.rows) == (True, 3)
+    await opens(site, READER)  # by a process that remembers the allowance for a minute
+    assert site.recorder.flush()
+    after = everything(url, server)
+    assert [text for text in gone if text.encode() in after] == []
+    assert all(text.encode() in after for text in (*others, OTHER)), "nobody else's data is touched"
+    assert site.site.ledger.verify() == []
+    assert sum(row["count"] for row in site.recorder.store.counts() if row["campaign"]) == 8, "counters still count"
+
+
+async def test_a_recipient_in_the_spool_is_erased_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of a mail that waits for a store that was away belongs to what is held and to what goes."""
+    monkeypatch.setenv("CONSENTMW_ACCOUNT_KEY", KEY)
+    made = opened(f"sqlite:///{tmp_path}/site.db", spool=tmp_path / "spool", flush_seconds=0.02)
+    receipts = await reads(made, READER)
+    with monkeypatch.context() as away:
+        away.setattr(made.recorder.store, "write", refuse)
+        await opens(made, READER)
+        assert made.recorder.flush()
+        assert READER.encode() in held(tmp_path / "spool")
+        away.setattr(subjects, "_PATIENCE", 0.1)
+        with pytest.raises(StoreError):
+            Subjects(made.site).erase(of_reader(made), method="cli")
+        assert len(of_reader(made).entries) == 3, "what leads to the rest is still there"
+    Subjects(made.site).erase(of_reader(made), method="cli")
+    shut(made)
+    assert [text for text in (READER, *receipts) if text.encode() in held(tmp_path)] == []
+
+
+async def test_an_erasure_brings_nobody_back_on_the_mailing_list(site: ConsentMiddleware) -> None:
+    """Who asked for no more e-mails and then has everything erased gets none: that one wish outlasts the rest."""
+    await reads(site, READER)
+    page = f"/privacy/mail/{site.site.tokens.mail('spring', READER)}"
+    await post(site, page, {"answer": "unsubscribe"})
+    Subjects(site.site).erase(of_reader(site), method="cli")
+    assert [row.event for row in of_reader(site).entries] == ["unsubscribed", "unsubscribed"]
+    recipients = site.site.recipients
+    assert recipients is not None
+    assert recipients.standing(READER).unsubscribed
+    assert not recipients.standing(READER).allowed
+    assert site.site.ledger.verify() == []
+    await post(site, page, {"answer": "subscribe"})
+    Subjects(site.site).erase(of_reader(site), method="cli")
+    assert of_reader(site).entries == (), "who wanted them again has nothing to be kept for"
+
+
+async def test_an_account_and_a_recipient_are_erased_together(filed: ConsentMiddleware) -> None:
+    """The officer knows that both are one person; nothing in the records does."""
+    pseudonym = Pseudonyms(KEY).of(ACCOUNT)
+    choose(filed, "of-the-account", subject=pseudonym)
+    choose(filed, "of-the-reader", subject=Pseudonyms(KEY).recipient(READER), method="mail:allow")
+    write(filed, event("of-the-account"), event("of-the-reader"))
+    found = Subjects(filed.site)
+    erased = found.erase(found.collect("", pseudonym, Pseudonyms(KEY).recipient(READER), later=True), method="cli")
+    assert (erased.events, erased.rows) == (2, 2)
+    assert not [row for row in filed.site.ledger.all() if row.subject]
+    assert filed.site.ledger.verify() == []
+
+
 # -- forms and foreigners ---------------------------------------------------------------------------
 
 
@@ -904,7 +1004,7 @@ def test_the_officer_exports_and_erases_a_receipt(filed: ConsentMiddleware, conf
     to = tmp_path / "out.zip"
     done = command("export", config, "--receipt", "r" * 22, "--to", to, "--language", "es")
     assert done.exit_code == 0, done.stderr
-    assert "1 row of the ledger, 1 row about visits" in done.stdout
+    assert "1 row of the ledger, 1 row about visits and e-mails" in done.stdout
     assert to.stat().st_mode & 0o077 == 0, "readable for its owner only"
     with zipfile.ZipFile(to) as archive:
         assert "Sus datos" in archive.read("index.html").decode()
@@ -918,7 +1018,7 @@ def test_the_officer_exports_and_erases_a_receipt(filed: ConsentMiddleware, conf
     assert filed.recorder.store.events("r" * 22)
     done = command("erase", config, "--receipt", "r" * 22, typed="y\n")
     assert done.exit_code == 0, done.stderr
-    assert "1 row about visits deleted, 1 row of the ledger blanked" in done.stdout
+    assert "1 row about visits and e-mails deleted, 1 row of the ledger blanked" in done.stdout
     assert command("erase", config, "--receipt", "r" * 22, "--yes").exit_code == 1, "nothing is held any more"
     methods = [(row.event, row.method) for row in filed.site.ledger.all() if row.method == "cli"]
     assert methods == [("access", "cli"), ("portability", "cli"), ("access", "cli"), ("erased", "cli")]
@@ -947,6 +1047,55 @@ def test_the_officer_erases_an_account_and_may_keep_its_authorizations(
     assert filed.site.ledger.about(pseudonym) == []
     assert len(filed.site.ledger.about(Pseudonyms(KEY).of("another account"))) == 2
     assert filed.site.ledger.verify() == []
+
+
+async def test_the_officer_exports_and_erases_a_recipient(
+    filed: ConsentMiddleware, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the reference that the sender uses: answers and what was done with mails, in words and in files."""
+    shut(filed)
+    monkeypatch.setenv("CONSENTMW_ACCOUNT_KEY", KEY)
+    made = opened(filed.settings.store)
+    receipts = await reads(made, READER)
+    shut(made)
+    to = tmp_path / "out.zip"
+    done = command("export", config, "--recipient", "-", "--to", to, typed=f"{READER}\n")
+    assert done.exit_code == 0, done.stderr
+    assert "3 rows of the ledger, 2 rows about visits and e-mails" in done.stdout
+    with zipfile.ZipFile(to) as archive:
+        data, page = json.loads(archive.read("data.json")), archive.read("index.html").decode()
+        table = [*csv.DictReader(StringIO(archive.read("events.csv").decode("utf-8-sig")))]
+        record = json.loads(archive.read("receipt.jsonld"))
+    assert [row["receipt"] for row in data["ledger"]] == receipts
+    assert sorted((row["kind"], row["campaign"], row["link"], row["recipient"]) for row in table) == [
+        ("click", "spring", "tariffs", READER),
+        ("pixel", "spring", "", READER),
+    ]
+    for words in (
+        "the e-mails that we sent you",
+        "You allowed us to note when you open our e-mails",
+        "With the button “Allow”, on the page about our e-mails to you",
+        "You asked for no more e-mails",
+        "spring: tariffs",
+    ):
+        assert words in page
+    assert record["@graph"][0]["dct:identifier"] == receipts[0]
+
+    assert command("erase", config, "--recipient", OTHER, "--yes").exit_code == 1, "nothing is held of others"
+    done = command("erase", config, "--recipient", READER, "--yes")
+    assert done.exit_code == 0, done.stderr
+    assert "2 rows about visits and e-mails deleted, 4 rows of the ledger blanked" in done.stdout, "with the request"
+    assert command("erase", config, "--recipient", READER, "--yes").exit_code == 1, "nothing is held any more"
+
+
+async def test_the_officer_is_told_that_an_unsubscription_stays(
+    filed: ConsentMiddleware, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(filed, "left-the-list", event="unsubscribed", subject=Pseudonyms(KEY).recipient(READER), granted=[])
+    done = command("erase", config, "--recipient", READER, "--yes")
+    assert done.exit_code == 0, done.stderr
+    assert "0 rows of the ledger blanked" in done.stdout
+    assert "Kept: that this recipient asked for no more e-mails." in done.stdout
 
 
 def test_an_authorization_that_ended_is_told_as_one(filed: ConsentMiddleware) -> None:

@@ -28,6 +28,7 @@ from .reading import LANGUAGES, kept_query, referring, truncate
 
 __all__ = [
     "EVENT_FIELDS",
+    "MAIL",
     "TIER_FIELDS",
     "Context",
     "Count",
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 #: the mail kinds: what happens in a mail client, where there is no page and usually no cookie
-_MAIL: Final = frozenset({"pixel", "click"})
+MAIL: Final = frozenset({"pixel", "click"})
 _HOUR: Final = 3600
 _DAY: Final = 86_400
 _CLASSES: Final = tuple(f"{number}xx" for number in range(10))
@@ -129,6 +130,8 @@ class Raw(NamedTuple):
     address: str = ""
     #: who finds that out
     networks: Networks | None = None
+    #: what a visitor of a day is told apart by (uniques.py); "" for a program
+    who: str = ""
 
 
 class Context(NamedTuple):
@@ -189,9 +192,10 @@ class Event(NamedTuple):
     told: str = ""
 
 
-#: the columns of a context, and every column of a row, in order
+#: the columns of a row that are its own, those of its context, and every column, in order
+_OWN: Final = Event._fields[:-1]
 _CONTEXT: Final = Context._fields[:-1]
-EVENT_FIELDS: Final = ("id", *(name for name in Event._fields[:-1] if name != "context"), *_CONTEXT)
+EVENT_FIELDS: Final = ("id", *(name for name in _OWN if name != "context"), *_CONTEXT)
 
 
 def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, Event | None]:
@@ -219,7 +223,7 @@ def minimise(facts: Facts, decision: Decision, policy: Policy) -> tuple[Count, E
         person = tier == "person"
         event = Event(
             facts.at, facts.kind, expires, context, facts.route, facts.status, host, page,
-            kept_query(facts.query, policy.query_keys), int(facts.duration_ms), facts.method[:10],
+            kept_query(facts.query, policy.keys(decision.allows)), int(facts.duration_ms), facts.method[:10],
             facts.campaign if person else None, facts.link if person else None, facts.recipient if person else None,
             facts.target, facts.value, facts.told,
         )  # fmt: skip
@@ -263,10 +267,10 @@ def _alike(facts: Facts, decision: Decision, policy: Policy, bot: str) -> Contex
         bot,
         facts.language,
         decision.region,
-        visitor.address if not coarse and (policy.ip != "none" or networks is not None) else "",
+        visitor.address if coarse or policy.ip != "none" or networks is not None else "",
         policy.ip,
         "" if coarse else visitor.accept_language[:201],
-        "" if coarse else visitor.host,
+        visitor.host,
         visitor.agent[:512],
         "" if coarse else facts.session,
         # What a browser tells only where it is asked belongs to a visitor who allowed it.
@@ -276,7 +280,7 @@ def _alike(facts: Facts, decision: Decision, policy: Policy, bot: str) -> Contex
 
 
 def _count(facts: Facts, hour: int, bot: str, tier: str, why: str) -> Count:
-    campaign = facts.campaign if facts.kind in _MAIL else ""
+    campaign = facts.campaign if facts.kind in MAIL else ""
     return Count(hour, facts.kind, facts.route, _CLASSES[facts.status // 100 % 10], bot, campaign, tier, why)
 
 
@@ -310,7 +314,9 @@ def _context(
     }
     allowed = TIER_FIELDS[tier]
     found: dict[str, Any] = {name: value for name, value in known.items() if name in allowed}
-    raw = Raw(agent, hints, address if networks is not None else "", networks)
+    # A coarse row has no receipt: the address and the browser are all there is to tell a visitor of the day apart.
+    who = "" if bot else receipt or f"{address}\0{agent}\0{host}"
+    raw = Raw(agent, hints, address if networks is not None else "", networks, who)
     return Context(tier, receipt, notice, raw=raw, **found)
 
 

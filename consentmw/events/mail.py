@@ -11,13 +11,14 @@ Refuses to know what a recipient allows, and what is answered.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from . import Count
 
-__all__ = ["HONEYPOT", "Bursts", "Opened", "mail_verdict", "openings"]
+__all__ = ["HONEYPOT", "Bursts", "Campaign", "Clicked", "Opened", "campaigns", "clicks", "mail_verdict", "openings"]
 
 #: verdict about whoever followed the link that no person sees
 HONEYPOT: Final = "scanner: honeypot"
@@ -137,6 +138,95 @@ def openings(rows: Iterable[Mapping[str, Any]]) -> list[Opened]:
         for key, times in found.items()
     ]
     return sorted(opened, key=lambda one: (one.first, one.campaign, one.recipient))
+
+
+class Clicked(NamedTuple):
+    """How one recipient, who allowed to note it, followed one link in the mail of one campaign."""
+
+    campaign: str
+    recipient: str
+    link: str
+    #: when first, seconds since 1970
+    first: float
+    #: how often after that
+    again: int
+
+
+def clicks(rows: Iterable[Mapping[str, Any]]) -> list[Clicked]:
+    """What people followed, first and later times told apart; from rows in any order, rows about nobody left out.
+
+    A scanner's first clicks stand in rows as a person's, since nobody could know better at the time. They are left
+    out here, also where the scanner's requests went to several processes, none of which saw a burst.
+    """
+    found: dict[tuple[str, str], list[tuple[float, str, str]]] = {}
+    for row in rows:
+        if row["kind"] == "click" and row["recipient"]:
+            key = (row["campaign"] or "", row["recipient"])
+            found.setdefault(key, []).append((row["at"], row["link"] or "", row["bot"] or ""))
+    clicked = []
+    for key, followed in found.items():
+        times: dict[str, list[float]] = {}
+        for at, link in _by_people(sorted(followed)):
+            times.setdefault(link, []).append(at)
+        clicked += [Clicked(*key, link, min(at), len(at) - 1) for link, at in times.items()]
+    return sorted(clicked, key=lambda one: (one.first, one.campaign, one.recipient, one.link))
+
+
+def _by_people(followed: Iterable[tuple[float, str, str]]) -> list[tuple[float, str]]:
+    """Those of one reader's clicks (time, link, verdict), in order, that are no part of a burst; as in Bursts."""
+    kept: list[tuple[float, str]] = []
+    window: list[tuple[float, str]] = []
+    links: set[str] = set()
+    first = marked_until = float("-inf")
+    for at, link, bot in followed:
+        if at - first > _WITHIN and at >= marked_until:
+            kept += window
+            window, links, first = [], set(), at
+        if not bot:
+            window.append((at, link))
+        if not bot or bot.startswith("scanner: "):
+            links.add(link)
+        if at < marked_until or len(links) >= _LINKS or bot in (_BURST, HONEYPOT):
+            window, marked_until = [], at + _MARKED
+    return kept + window
+
+
+class Campaign(NamedTuple):
+    """What became of the mails of one campaign."""
+
+    name: str
+    #: verdict -> opens and clicks of everybody, "" for people; what a burst showed later is a scanner's
+    opens: Mapping[str, int]
+    clicks: Mapping[str, int]
+    #: what is known of recipients who allowed to note it
+    opened: list[Opened]
+    clicked: list[Clicked]
+
+
+def campaigns(counts: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]]) -> list[Campaign]:
+    """The figures of each campaign by name, from counters and rows as a store gives them, in any order."""
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for row in counts:
+        kind, bot, number = row["kind"], row["bot"], row["count"]
+        if kind in ("pixel", "click", "scanned"):
+            sums = found.setdefault((row["campaign"], "pixel" if kind == "pixel" else "click"), Counter())
+            sums[bot] += number
+            if kind == "scanned":
+                # It was counted as a person's before the burst showed.
+                sums[""] -= number
+    rows = [row for row in rows if row["kind"] in ("pixel", "click") and row["recipient"]]
+    opened, clicked = openings(rows), clicks(rows)
+    names = {name for name, _ in found} | {one.campaign for one in opened} | {one.campaign for one in clicked}
+    return [
+        Campaign(
+            name,
+            +found.get((name, "pixel"), Counter()),
+            +found.get((name, "click"), Counter()),
+            [one for one in opened if one.campaign == name],
+            [one for one in clicked if one.campaign == name],
+        )
+        for name in sorted(names)
+    ]
 
 
 def _by_program(bot: str) -> bool:

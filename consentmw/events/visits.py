@@ -53,8 +53,8 @@ def visits(rows: Iterable[Mapping[str, Any]]) -> list[Visit]:
 
 
 def _visit(rows: list[Mapping[str, Any]]) -> Visit:
-    def of(kind: str, column: str = "target") -> tuple[str, ...]:
-        return tuple(row[column] or "" for row in rows if row["kind"] == kind)
+    def of(*kinds: str, column: str = "target") -> tuple[str, ...]:
+        return tuple(row[column] or "" for row in rows if row["kind"] in kinds)
 
     first = rows[0]
     return Visit(
@@ -63,9 +63,10 @@ def _visit(rows: list[Mapping[str, Any]]) -> Visit:
         began=first["at"],
         ended=rows[-1]["at"],
         referrer_host=first["referrer_host"] or "",
-        pages=of("page", "route"),
+        pages=of("page", column="route"),
         seconds=sum(row["duration_ms"] or 0 for row in rows if row["kind"] == "leave") / 1000,
-        outbound=of("outbound"),
+        # A click-through leads away without a script; one to a page of the site itself has no target.
+        outbound=tuple(target for target in of("outbound", "click") if target),
         downloads=of("download"),
         searches=of("search"),
         goals=of("goal"),

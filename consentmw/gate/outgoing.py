@@ -76,7 +76,7 @@ class HeaderGate:
         denied = self._consent.decision.denied
         if denied and b"set-cookie" in found:
             headers, dropped = filter_set_cookie(headers, self._catalogue, denied)
-            self._consent.dropped_cookies += dropped
+            self._consent.dropped_cookies.extend(dropped)
         if self.guards and not LINKS.isdisjoint(found):
             headers, _ = filter_links(headers, self._rules, self._watch)
         if denied and not REPORTING.isdisjoint(found):

@@ -21,7 +21,7 @@ from .headers import without
 from .rules import Rules
 from .urls import Address, read_address
 
-__all__ = ["FOLLOWED", "address", "filter_refresh", "loads", "plain", "unstored"]
+__all__ = ["FOLLOWED", "address", "filter_refresh", "grants_click", "loads", "plain", "unstored"]
 
 #: the statuses whose Location a browser follows (Fetch, "redirect status")
 FOLLOWED: Final = frozenset({301, 302, 303, 307, 308})
@@ -102,6 +102,11 @@ def _withheld(parameter: bytes, kinds: frozenset[str]) -> bool:
     name = unquote_to_bytes(parameter.partition(b"=")[0]).translate(None, _INSIDE).strip().lower()
     kind = _clicks().get(name)
     return kind is not None and kind not in kinds
+
+
+def grants_click(name: str) -> str:
+    """The kind of purpose that allows to know a click identifier of this name, "" for any other parameter."""
+    return _clicks().get(name.lower().encode(), "")
 
 
 @lru_cache(maxsize=1)

@@ -169,7 +169,9 @@ class GatedResponse:
                 return
             headers, changed = ready, True
         elif self.status == 304 and self._revalidates:
-            # What a 304 says replaces what the browser kept with the page.
+            # What a 304 says replaces what the browser kept with the page. Only pages have a tag with our mark, so this
+            # is one that is seen again.
+            self.html = True
             headers, changed = rewritten(self._page_headers(headers)), True
         elif kind == kinds.DOCUMENT:
             # The same for every visitor, because caches may keep it.

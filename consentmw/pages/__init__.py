@@ -112,7 +112,7 @@ class Pages:
         if path.startswith(self._below):
             name, _, rest = path[len(self._below) :].partition("/")
             page = self._pages.get(name, self._missing)
-            takes_rest = name in ("form", "go", "held", "leaving", "mail", "px", "static", "take")
+            takes_rest = name in {"form", "go", "held", "leaving", "mail", "px", "static", "take"}
             return (page if bool(rest) == takes_rest or name == "history" else self._missing), rest
         if path == self._prefix:
             return self._pages[""], ""

@@ -7,10 +7,9 @@ did not choose to be measured is not even read. Refuses to know what a row may h
 
 from __future__ import annotations
 
-import json as json_module
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
@@ -20,7 +19,7 @@ from ..events import Count, Facts, minimise, template
 from ..events.reading import referring
 from ..sessions import Session
 from ..site import Site
-from .exchange import Exchange, FormError
+from .exchange import Exchange, FormError, json_of
 
 __all__ = ["MAX_BODY", "MAX_EVENTS", "Collecting"]
 
@@ -44,7 +43,6 @@ _LONGEST_PAGE: Final = 2_000
 _LONGEST_TEXT: Final = 100
 _HOUR: Final = 3600
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{8,40}")
-_NO_STORE: Final = (b"cache-control", b"no-store")
 
 
 class _Told(NamedTuple):
@@ -87,11 +85,11 @@ class Collecting:
         if exchange.method != "POST":
             await exchange.refuse_method("POST")
         elif exchange.from_elsewhere():
-            await _answer(exchange, 403)
+            await exchange.empty(403)
         elif exchange.visit is None or (session := exchange.visit.session) is None:
             # Not followed: not read, not counted, and told no more than anybody else.
-            await _answer(exchange, 204)
-        elif not _is_json(exchange):
+            await exchange.empty(204)
+        elif exchange.kind != "application/json":
             # A type that no form can have: another site's page can't send it unasked.
             await self._refuse(exchange, 415, "type")
         else:
@@ -114,14 +112,14 @@ class Collecting:
         told, dropped = self._read(exchange, session, body, goes_on=before is not None and before.id == session.id)
         # Acting in a page begins a visit or lets it go on, as loading one does.
         acts = session is not before and any(one.kind != "leave" for one, _ in told)
-        await _answer(exchange, 204, self._site.visits.goes_on(exchange.visitor, exchange.visit) if acts else ())
+        await exchange.empty(204, self._site.visits.goes_on(exchange.visitor, exchange.visit) if acts else ())
         self._record(exchange, session, body.page, mark, told)
         for reason, number in dropped.items():
             for _ in range(number):
                 self._count(exchange, "2xx", reason)
 
     async def _refuse(self, exchange: Exchange, status: int, reason: str) -> None:
-        await _answer(exchange, status)
+        await exchange.empty(status)
         self._count(exchange, f"{status // 100}xx", reason)
 
     def _count(self, exchange: Exchange, status: str, reason: str) -> None:
@@ -271,11 +269,8 @@ def _waited(said: Mapping[str, Any]) -> float:
 
 
 def _parse(content: bytes) -> _Body | None:
-    """The outline of a body, or None when it is no JSON of such a form. How deep it nests does not matter."""
-    try:
-        said = json_module.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return None
+    """The outline of a body, or None when it is no JSON of such a form."""
+    said = json_of(content)
     if not isinstance(said, dict):
         return None
     known, page, events = said.get("id"), said.get("page"), said.get("events")
@@ -284,16 +279,3 @@ def _parse(content: bytes) -> _Body | None:
     if not isinstance(events, list) or not 0 < len(events) <= MAX_EVENTS:
         return None
     return _Body(known, page, events)
-
-
-def _is_json(exchange: Exchange) -> bool:
-    sent = (value for name, value in exchange.visitor.headers if name.lower() == b"content-type")
-    return next(sent, b"").partition(b";")[0].strip().lower() == b"application/json"
-
-
-async def _answer(exchange: Exchange, status: int, extra: Sequence[tuple[bytes, bytes]] = ()) -> None:
-    # By hand: a 204 has no Content-Length (RFC 9110, 8.6).
-    length = [] if status == 204 else [(b"content-length", b"0")]
-    headers = [_NO_STORE, *length, *extra]
-    await exchange.send({"type": "http.response.start", "status": status, "headers": headers})
-    await exchange.send({"type": "http.response.body", "body": b""})

@@ -150,7 +150,7 @@ class Examining:
         """Every piece and page of ours in this state, by its template, with what renders it."""
         site, show, base = self._site, self._documents, state.base
         visitor = Visitor.read({"type": "http", "method": "GET", "path": "/", "headers": []}, ())
-        consent = Consent(state.decision, base, site.tokens, site.relay, visitor, site.gpp, site.goals)
+        consent = Consent(state.decision, base, site, visitor)
         inserts = partial(self._renderer.inserts, base, state.decision, {"method": "GET", "path": "/"}, 200)
         yield "banner.html", lambda: inserts().body
         yield "foot.html", lambda: inserts().foot

@@ -6,9 +6,10 @@ refuses to know what a page says.
 
 from __future__ import annotations
 
+import json as json_module
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import IO, Any, Final
 from urllib.parse import parse_qsl
 
 from anyio.to_thread import run_sync
@@ -19,7 +20,7 @@ from ..linking import Link
 from ..sessions import Visiting
 from ..visitor import Visitor
 
-__all__ = ["MAX_FORM", "Exchange", "FormError", "fields_of", "return_to"]
+__all__ = ["MAX_FORM", "Exchange", "FormError", "fields_of", "json_of", "return_to"]
 
 #: the largest form we read, in bytes; ours are under 1 kB, unless the page's address is long
 MAX_FORM: Final = 16_384
@@ -80,12 +81,25 @@ class Exchange:
         """Whether the browser was sent here by a form that was saved."""
         return bytes(self.scope.get("query_string", b"")) == b"saved"
 
+    @property
+    def kind(self) -> str:
+        """The type of the request's body, in lower case and without parameters; "" when none was told."""
+        return self.visitor.field(b"content-type").partition(b";")[0].strip().lower().decode("latin-1")
+
     async def answer(self, status: int, body: bytes, headers: Headers) -> None:
         """Send one whole answer; a HEAD gets the headers of the GET and no body."""
         length = (b"content-length", str(len(body)).encode())
         start = {"type": "http.response.start", "status": status, "headers": [*headers, length]}
         await self.send(self.link.carried(start) if self.link is not None else start)
         await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def empty(self, status: int, extra: Headers = ()) -> None:
+        """Send a status and no body, to a browser or a script that acts on its own and reads none."""
+        # By hand: a 204 has no Content-Length (RFC 9110, 8.6).
+        length = [] if status == 204 else [(b"content-length", b"0")]
+        headers = [(b"cache-control", b"no-store"), *length, *extra]
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": b""})
 
     async def html(self, page: bytes, *, status: int = 200, extra: Headers = ()) -> None:
         """Send a page of ours: never stored by a cache, and under a policy that lets nothing foreign in."""
@@ -166,6 +180,14 @@ def fields_of(body: bytes) -> list[tuple[str, str]]:
         return parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=64)
     except ValueError:
         raise FormError(400, "The form could not be read.") from None
+
+
+def json_of(body: bytes) -> Any:
+    """What a body says as JSON in UTF-8, None when it is none. How deep it nests does not matter."""
+    try:
+        return json_module.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def return_to(path: str, otherwise: str) -> str:

@@ -48,7 +48,7 @@ class Leaving:
 
     def location(self, exchange: Exchange, token: ClickToken) -> str:
         """Where to send the browser for this click: to its target, or first to the page that names it."""
-        if not self._foreign(exchange, token.url):
+        if not self.foreign(exchange, token.url):
             return token.url
         return exchange.consent.url(f"leaving/{exchange.rest}") if self._asks else self._bare(exchange, token.url)
 
@@ -63,14 +63,15 @@ class Leaving:
             await exchange.html(page, status=404)
             return
         if token is not None:
-            url = self._bare(exchange, token.url) if self._foreign(exchange, token.url) else token.url
+            url = self._bare(exchange, token.url) if self.foreign(exchange, token.url) else token.url
             host, ascii_host = shown_host(_host(token.url) or exchange.visitor.host)
             page = self._templating.page(
                 "leaving.html", exchange.consent, here="-", url=url, host=host, ascii_host=ascii_host
             )
             await exchange.html(page)
 
-    def _foreign(self, exchange: Exchange, url: str) -> bool:
+    def foreign(self, exchange: Exchange, url: str) -> bool:
+        """Whether a target is on another site than this one."""
         host = _host(url)
         return bool(host) and not self._site.unknown.own(host, exchange.visitor.host)
 

@@ -21,6 +21,7 @@ from anyio.to_thread import run_sync
 from ..errors import BadToken
 from ..events import Facts, minimise
 from ..events.mail import HONEYPOT, Bursts, mail_verdict
+from ..events.reading import referring
 from ..recipients import UNKNOWN, Standing
 from ..site import Site
 from ..tokens import ClickToken, MailToken, PixelToken
@@ -117,9 +118,7 @@ class Measuring:
             )
             await exchange.html(page, status=404)
             return
-        # Without a length, which an answer of this status may not have (RFC 9110, 8.6).
-        await exchange.send({"type": "http.response.start", "status": 204, "headers": [_NO_CACHE]})
-        await exchange.send(dict(_NO_BODY))
+        await exchange.empty(204)
         await self._record(exchange, "click", 204, trap)
 
     # -- recording -----------------------------------------------------------------------------
@@ -133,6 +132,7 @@ class Measuring:
             visitor = exchange.visitor
             who = _who(exchange, token)
             verdict, wrong = self._judged(who, token, visitor.bot)
+            visit, url = exchange.visit, getattr(token, "url", "")
             facts = Facts(
                 kind=kind,
                 at=time(),
@@ -146,6 +146,8 @@ class Measuring:
                 recipient=token.recipient,
                 receipt=standing.receipt,
                 why=standing.why,
+                session="" if visit is None else visit.known,
+                target=referring(url)[1] if self._leaving.foreign(exchange, url) else "",
                 verdict=verdict or mail_verdict(kind, exchange.method, visitor.agent, visitor.bot),
             )
             count, event = minimise(facts, exchange.consent.decision, self._site.policy)

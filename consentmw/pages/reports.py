@@ -9,7 +9,6 @@ Refuses to know who sent a report; a counter holds nothing of one visitor.
 
 from __future__ import annotations
 
-import json as json_module
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ from ..decision import Decision
 from ..events import Count, template
 from ..events.hosts import OTHER, Hourly, host_word
 from ..site import Site
-from .exchange import Exchange, FormError
+from .exchange import Exchange, FormError, json_of
 
 __all__ = ["MAX_REPORT", "Reports"]
 
@@ -40,7 +39,6 @@ _MOST_RECENT: Final = 4_096
 _MOST_REPORTS: Final = 50
 
 _HOUR: Final = 3600
-_NO_BODY: Final = (b"cache-control", b"no-store")
 #: what stands in place of an address when no host is to blame (CSP Level 3, section 2.4.2)
 _KINDS: Final = frozenset(
     {"inline", "eval", "wasm-eval", "data", "blob", "about", "trusted-types-policy", "trusted-types-sink"}
@@ -86,12 +84,12 @@ class Reports:
         if exchange.method != "POST":
             await exchange.refuse_method("POST")
             return
-        most = MAX_REPORT.get(_type(exchange))
+        most = MAX_REPORT.get(exchange.kind)
         # A type that forms can't send also keeps other sites' pages from posting here unasked.
         if most is None:
-            await _answer(exchange, 415)
+            await exchange.empty(415)
         elif not self._may_pass():
-            await _answer(exchange, 429)
+            await exchange.empty(429, [(b"retry-after", b"1")])
         else:
             await self._take(exchange, most)
 
@@ -99,9 +97,9 @@ class Reports:
         try:
             reports = _parse(await exchange.body(most))
         except FormError as error:
-            await _answer(exchange, error.status)
+            await exchange.empty(error.status)
             return
-        await _answer(exchange, 400 if reports is None else 204)
+        await exchange.empty(400 if reports is None else 204)
         self._count(exchange, reports or [])
 
     def _may_pass(self) -> bool:
@@ -169,28 +167,9 @@ class Reports:
         return leak.route, f"{leak.directive} {leak.what} {leak.service}"
 
 
-def _type(exchange: Exchange) -> str:
-    for name, value in exchange.visitor.headers:
-        if name.lower() == b"content-type":
-            return value.partition(b";")[0].strip().lower().decode("latin-1")
-    return ""
-
-
-async def _answer(exchange: Exchange, status: int) -> None:
-    # By hand: a 204 has no Content-Length (RFC 9110, 8.6).
-    length = [] if status == 204 else [(b"content-length", b"0")]
-    retry = [(b"retry-after", b"1")] if status == 429 else []
-    headers = [_NO_BODY, *length, *retry]
-    await exchange.send({"type": "http.response.start", "status": status, "headers": headers})
-    await exchange.send({"type": "http.response.body", "body": b""})
-
-
 def _parse(body: bytes) -> list[Mapping[str, Any]] | None:
     """The reports of our kind in a body of either form, or None when it is no JSON of such a form."""
-    try:
-        given = json_module.loads(body)
-    except (ValueError, RecursionError):
-        return None
+    given = json_of(body)
     if isinstance(given, dict):
         report = given.get("csp-report")
         return [report] if isinstance(report, dict) else None

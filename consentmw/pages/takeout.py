@@ -128,6 +128,7 @@ class Takeout:
             issuer=issuer,
             made_at=words.moment(self._now()),
             account=bool(holdings.account),
+            mailed=bool(holdings.recipient),
             entries=[words.row(row) for row in holdings.rest][::-1],
             authorizing=[{**one, "at": words.moment(one["at"])} for one in holdings.authorizing],
             recipients=[

@@ -31,7 +31,7 @@ class Wording:
         """A row of the ledger for people to read."""
         return {
             "receipt": entry.receipt,
-            "event": self._in_words(_EVENT_NAMES, entry.event),
+            "event": self._in_words(_MAIL_NAMES if entry.method.startswith("mail:") else _EVENT_NAMES, entry.event),
             "when": self.moment(entry.at),
             "at": entry.at,
             # A download or an erasure is no answer to a question about purposes.
@@ -90,7 +90,10 @@ class Wording:
 
 #: events that answer no question about purposes
 _UNASKED: Final = frozenset(
-    {"access", "portability", "erased", "notice", "unlinked", "signal", "authorized", "revoked", "disclosed"}
+    {
+        *("access", "portability", "erased", "notice", "unlinked", "signal", "authorized", "revoked", "disclosed"),
+        *("unsubscribed", "subscribed"),
+    }
 )
 
 _EVENT_NAMES: Final[dict[str, str]] = {
@@ -115,12 +118,22 @@ _EVENT_NAMES: Final[dict[str, str]] = {
     "disclosed": "Energy data was handed over under your authorization",
 }
 
+#: answers given by the link in an e-mail
+_MAIL_NAMES: Final[dict[str, str]] = {
+    "given": "You allowed us to note when you open our e-mails and follow their links",
+    "refused": "You refused that we note when you open our e-mails and follow their links",
+    "withdrawn": "You no longer allow us to note when you open our e-mails and follow their links",
+    "unsubscribed": "You asked for no more e-mails",
+    "subscribed": "You asked for e-mails again",
+}
+
 _SURFACE_NAMES: Final[dict[str, str]] = {
     "banner": "in the banner",
     "choices": "on the page of privacy choices",
     "opt_out": "on the page about your opt-out rights",
     "placeholder": "in the place of a video or map",
     "data": "on the page about your data",
+    "mail": "on the page about our e-mails to you",
     "account": "on another device on which you are signed in",
     "other": "on another page of this site",
 }
@@ -135,6 +148,11 @@ _ACTION_NAMES: Final[dict[str, str]] = {
     "override": "With a separate confirmation",
     "erase": "With the button that erases your data",
     "published": "By the website",
+    "allow": "With the button “Allow”",
+    "refuse": "With the button “Refuse”",
+    "unsubscribe": "With the button “Send me no more”",
+    "subscribe": "With the button “Send them again”",
+    "one click": "With the button of your mail program",
     "account": "Because you are signed in",
     "withdrawn": "Because you withdrew it",
     "clock": "Because its time was over",

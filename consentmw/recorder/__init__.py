@@ -23,6 +23,7 @@ from ..errors import RecordError
 from ..events import Count, Event, uuid7
 from .backlog import Backlog
 from .batches import Batch, Row, undivided
+from .marking import Marking
 from .processes import remember
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Recorder:
         self._wake, self._stop = Signal(), Signal()
         self._deadline = 0.0
         self._purge_at = 0.0
+        self._marking = Marking(lambda: self.store, self._clock, self._complain)
         self._complained_at, self._failures_unsaid = -_QUIET, 0
         self._full_said_at, self._full_said = -_QUIET, self.dropped.get("queue full", 0)
 
@@ -207,8 +209,8 @@ class Recorder:
         if writer is not None:
             writer.join(timeout)
         left = [item for item in self._queue if not isinstance(item, _Mark)]
+        self._drop("store failed at shutdown", sum(not isinstance(item, _Erase) for item in left))
         if left:
-            self._drop("store failed at shutdown", sum(not isinstance(item, _Erase) for item in left))
             logger.error("%d queued rows or withdrawals were not written before the end", len(left))
         self._backlog.close(max(0.0, self._deadline - time.monotonic()))
         if writer is None or not writer.is_alive():
@@ -280,6 +282,7 @@ class Recorder:
             # Only now: what is not written stays in the queue, and in its bound.
             del self._queue[:done]
             goal -= done
+        self._marking.close_days()
         self._purge()
         self._warn()
 
@@ -306,12 +309,12 @@ class Recorder:
             rows.append(item)
         done = len(rows)
         if self._erasing:
-            kept = [
-                (count, None if event and event.context.receipt in self._erasing else event) for count, event in rows
-            ]
+            away = self._erasing
+            kept = [(count, None if event and event.context.receipt in away else event) for count, event in rows]
             self._drop("withdrawn", sum(old is not new for (_, old), (_, new) in zip(rows, kept, strict=True)))
             rows = kept
-        batch = Batch(uuid7(self._clock()), rows)
+        marks = self._marking.marks(rows, asks=not self._backlog.behind)
+        batch = Batch(uuid7(self._clock()), rows, marks=marks)
         self._unsure = batch, done
         self._backlog.keep(batch)
         self._unsure = None

@@ -153,7 +153,7 @@ class Backlog:
             if batch.erase:
                 store.erase(batch.erase)
             else:
-                store.write(batch.counts, batch.events, batch.id, batch.told)
+                store.write(batch.counts, batch.events, batch.id, batch.told, batch.marks)
         except _NEVER as error:
             if len(batch.rows) > 1:
                 # Half of it, until the row that can't be stored stands alone.

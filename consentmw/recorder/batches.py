@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from ..errors import StoreError
 from ..events import Context, Count, Event, complete
+from ..events.uniques import Mark
 
 __all__ = ["Batch", "Row", "undivided"]
 
@@ -31,6 +32,8 @@ class Batch:
     id: str
     rows: Sequence[Row] = ()
     erase: str = ""
+    #: the visitors of a day who are in it
+    marks: tuple[Mark, ...] = ()
 
     @property
     def counts(self) -> Counter[Count]:
@@ -57,14 +60,15 @@ class Batch:
         return _part(self, "0", self.rows[:middle]), _part(self, "1", self.rows[middle:])
 
     def encode(self) -> bytes:
-        """The batch as bytes. What was read from an agent is in it, the agent as sent is not."""
+        """The batch as bytes. What was read from an agent is in it, the agent as sent is not, nor anything else raw."""
         counts: dict[Count, int] = {}
         contexts: dict[Context, int] = {}
         rows: list[list[Any]] = []
         for count, event in self.rows:
             row: list[Any] = [counts.setdefault(count, len(counts))]
             if event is not None:
-                row += event._replace(context=contexts.setdefault(complete(event.context), len(contexts)))  # type: ignore[arg-type]
+                number = contexts.setdefault(complete(event.context), len(contexts))
+                row += event._replace(context=number)  # type: ignore[arg-type]
             rows.append(row)
         said = {
             "version": _VERSION,
@@ -73,6 +77,7 @@ class Batch:
             "counts": list(counts),
             "contexts": list(contexts),
             "rows": rows,
+            "marks": list(self.marks),
         }
         # ASCII, so that what is no UTF-8 gets as far as the store that refuses it.
         return json.dumps(said, separators=(",", ":")).encode("ascii")
@@ -87,7 +92,8 @@ class Batch:
             counts = [Count(*count) for count in said["counts"]]
             contexts = [Context(*context) for context in said["contexts"]]
             rows = [(counts[row[0]], _event(row[1:], contexts) if len(row) > 1 else None) for row in said["rows"]]
-            return cls(str(said["id"]), rows, str(said["erase"]))
+            marks = tuple(Mark(*mark) for mark in said["marks"])
+            return cls(str(said["id"]), rows, str(said["erase"]), marks)
         except (ValueError, TypeError, LookupError) as error:
             raise StoreError("what waited for the store is no batch of ours") from error
 
@@ -110,7 +116,8 @@ def _told(item: object) -> str:
 def _part(batch: Batch, name: str, rows: Sequence[Row]) -> Batch:
     # What was told at once may be in both parts: the second must not be taken for the first, come again.
     own = [(c, e._replace(told=f"{e.told}.{name}") if e is not None and e.told else e) for c, e in rows]
-    return Batch(f"{batch.id}.{name}", own)
+    # A mark counts once, however often it comes.
+    return Batch(f"{batch.id}.{name}", own, marks=batch.marks)
 
 
 def _event(values: Sequence[Any], contexts: Sequence[Context]) -> Event:

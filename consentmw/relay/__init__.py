@@ -22,6 +22,7 @@ from typing import Final
 from ..decision import Decision
 from ..errors import SettingsError, StoreError, Unreachable
 from ..events import Count
+from ..events.networks import inside
 from ..purposes import Catalogue
 from ..settings import GOOGLE_VARIABLE, Settings
 from ..visitor import Visitor
@@ -65,6 +66,7 @@ class Relay:
         count: Callable[[Count], object],
         withdrawn: Callable[[str], bool],
         pages: bool = False,
+        internal: tuple[str, ...] = (),
         capacity: int = 10_000,
         interval: float = 1.0,
         longest_pause: float = 300.0,
@@ -73,14 +75,15 @@ class Relay:
     ) -> None:
         """``key`` makes client ids; ``count`` takes a counter; ``withdrawn`` says whether any process erased a receipt.
 
-        ``pages``: whether page views are sent too. ``capacity``: events that may wait (some 300 bytes each);
-        beyond it the oldest is dropped. ``interval``: seconds that events are gathered for; ``longest_pause``:
-        seconds between two attempts while Google fails, at most; ``timeout``: seconds for each step of a request.
+        ``pages``: whether page views are sent too. ``internal``: networks of the site's own people, of whom nothing is
+        sent. ``capacity``: events that may wait (some 300 bytes each); beyond it the oldest is dropped. ``interval``:
+        seconds that events are gathered for; ``longest_pause``: seconds between two attempts while Google fails, at
+        most; ``timeout``: seconds for each step of a request.
         """
         self._on = bool(endpoint)
         self.pages = pages and self._on
         self._sessions = f"_ga_{measurement_id.removeprefix('G-')}"
-        self._key, self._record, self._erased = key, count, withdrawn
+        self._key, self._record, self._erased, self._internal = key, count, withdrawn, internal
         self._interval, self._longest_pause, self._clock = interval, longest_pause, clock
         self._delivery = Delivery(endpoint, measurement_id, secret, timeout)
         self._waiting = Waiting(capacity)
@@ -114,7 +117,7 @@ class Relay:
 
     def page_view(self, visitor: Visitor, decision: Decision, route: str) -> None:
         """Queue a page view of a person who allows it; the page is named by its route's template."""
-        if not refusal(decision) and not visitor.bot:
+        if not refusal(decision) and not self._nobody(visitor):
             where = protocol.location(visitor.scheme, visitor.host, route)
             self.measure(visitor, decision, "page_view", {"page_location": where})
 
@@ -126,7 +129,8 @@ class Relay:
         client = protocol.client_id(visitor.cookie("_ga"))
         if not client and receipt:
             client = protocol.derived_id(self._key, receipt)
-        why = refusal(decision) or ("personal" if given is None else "" if client else "no client")
+        why = refusal(decision) or self._nobody(visitor)
+        why = why or ("personal" if given is None else "" if client else "no client")
         if why or given is None:
             self._note([name], why)
             return False
@@ -146,6 +150,11 @@ class Relay:
             return False
         self._wake.set()
         return True
+
+    def _nobody(self, visitor: Visitor) -> str:
+        """The verdict of somebody whom figures about visitors are not about, as rows have it; "" for a visitor."""
+        # In this order, so that one request has one verdict wherever it is counted.
+        return "internal" if self._internal and inside(visitor.address, self._internal) else visitor.bot
 
     def remove(self, receipt: str) -> None:
         """Drop what waits under a receipt, and whatever comes under it later: its visitor withdrew."""
@@ -320,5 +329,6 @@ def open_relay(
         count=count,
         withdrawn=withdrawn,
         pages=settings.google_relay_pages,
+        internal=settings.internal_networks,
         capacity=settings.queue_capacity,
     )

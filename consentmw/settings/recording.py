@@ -67,7 +67,8 @@ class RecordingOptions(BaseModel):
     reverse_dns: bool = False
     #: what browsers are asked to tell about themselves (Accept-CH) where analytics is allowed
     accept_hints: tuple[Hint, ...] = ()
-    #: query keys that may be kept on rows of the visit tier; all others are dropped
+    #: query keys that may be kept on rows of the visit tier; all others are dropped. Identifiers of clicks
+    #: (data/clicks.toml) are kept only where their own purpose is allowed, too
     query_keys: frozenset[str] = frozenset({"utm_source", "utm_medium", "utm_campaign"})
     #: query keys that hold the words of the site's own search; on rows of the visit tier, without digits and addresses
     search_keys: frozenset[str] = frozenset()

@@ -1,4 +1,4 @@
-"""Where rows and proofs are kept, behind two small interfaces: EventStore (eight verbs) and LedgerStore (ten).
+"""Where rows and proofs are kept, behind two small interfaces: EventStore (thirteen verbs) and LedgerStore (ten).
 
 Knows what a store must promise and how a setting names one. Refuses to know which rows a tier
 allows or how a chain is made and sealed: events and ledger come ready.
@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from ..errors import SettingsError
 from ..events import Count, Event
+from ..events.uniques import Mark
 
 if TYPE_CHECKING:
     from .clickhouse import ClickHouseRows
@@ -25,6 +26,8 @@ __all__ = [
     "NOTHING",
     "Entry",
     "EventStore",
+    "Held",
+    "HeldTier",
     "LedgerStore",
     "Link",
     "Published",
@@ -111,6 +114,26 @@ class Published:
     content: str
 
 
+class HeldTier(NamedTuple):
+    """The rows of a tier."""
+
+    rows: int
+    #: of the oldest row, and the first moment at which one has to go; seconds since 1970
+    oldest: float
+    next_expiry: int
+
+
+class Held(NamedTuple):
+    """What a store holds that has to go one day."""
+
+    tiers: Mapping[str, HeldTier]
+    #: days whose visitors are still being told apart, and the marks of those
+    salts: int
+    marks: int
+    #: the beginning of the first of these days, seconds since 1970
+    oldest_salt: int | None
+
+
 class EventStore(Protocol):
     """Keeps counters and rows. One thread writes; any thread may read.
 
@@ -119,17 +142,25 @@ class EventStore(Protocol):
     """
 
     def write(
-        self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "", told: Told = NOTHING
+        self,
+        counts: Mapping[Count, int],
+        events: Sequence[Event],
+        batch: str = "",
+        told: Told = NOTHING,
+        marks: Sequence[Mark] = (),
     ) -> None:
-        """Add to the counters and insert the rows, both or neither, durably.
+        """Add to the counters, insert the rows and add them to the roll-ups, keep the marks; all or nothing, durably.
 
         Nothing happens for a ``batch`` that was written within the last week: it came again; nor for what was
         ``told`` under an id that was. A row whose receipt was erased is left out: it was under way when its visitor
-        withdrew; of what was told, its counter, too.
+        withdrew; of what was told, its counter, too. So is a mark whose day is closed.
         """
 
     def erase(self, receipt: str) -> int:
-        """Delete the rows of a receipt, now and for ever; the number of rows. The counters stay."""
+        """Delete the rows of a receipt, now and for ever; the number of rows.
+
+        What they added to the roll-ups is taken out again, and so are the receipt's marks. The counters stay.
+        """
 
     def erased(self, receipt: str) -> bool:
         """Whether the rows of a receipt were erased, by this process or another."""
@@ -137,8 +168,15 @@ class EventStore(Protocol):
     def purge(self, now: int, limit: int = 10_000) -> int:
         """Delete rows whose time is over at ``now`` (seconds since 1970); the number of rows.
 
-        Up to ``limit``, where writers have to wait for a deletion.
+        Up to ``limit``, where writers have to wait for a deletion. The roll-ups stay as they are: the rows were, and
+        their time is over.
         """
+
+    def salt(self, day: int) -> str:
+        """The random salt of the day that begins at ``day`` (UTC), made when there is none; "" for a closed day."""
+
+    def close_days(self, now: int) -> int:
+        """Count the visitors of days that began 46 hours ago, and delete their marks and salts; how many days."""
 
     def counts(self, limit: int = 1_000, since: int = 0) -> list[dict[str, Any]]:
         """Counters from the hour ``since`` on, newest first: the fields of Count, and ``count``."""
@@ -148,6 +186,18 @@ class EventStore(Protocol):
 
     def each(self, receipt: str) -> Iterator[dict[str, Any]]:
         """Every row of a receipt, last written first, without holding all of them."""
+
+    def rollups(self, dimension: str, since: int, until: int) -> list[dict[str, Any]]:
+        """hour, value, tier and count of a dimension, oldest first, for the hours from ``since`` to before ``until``.
+
+        Values that were too many for their hour are counted as "(other)".
+        """
+
+    def uniques(self, since: int, until: int) -> list[dict[str, Any]]:
+        """day, tier and count of visitors, oldest first, for days that begin from ``since`` to before ``until``."""
+
+    def held(self) -> Held:
+        """What is kept for a time only. Reads every row: for a person who asks, not for a request."""
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -21,9 +21,11 @@ from clickhouse_connect.driver.client import Client
 
 from ..errors import SettingsError, StoreError
 from ..events import EVENT_FIELDS, Event, complete
+from ..events.rollups import DIMENSIONS, Rollup
 from ..settings import CLICKHOUSE_VARIABLE, clickhouse_parameters
+from . import HeldTier
+from .columns import ALLOWED, CREATE, DATE, READ, ROWS, TYPES
 from .rows import mark, storable
-from .schema import contexts, events
 
 __all__ = ["ClickHouseRows", "connecting"]
 
@@ -34,7 +36,6 @@ _ANSWER: Final = 10
 _VERSION: Final = 1
 #: what makes the table of the version before into one of this version
 _CHANGES: Final[Mapping[int, Sequence[str]]] = {}
-_ROWS: Final = "consentmw_events"
 _VERSIONS: Final = "consentmw_versions"
 #: bytes of parts that are written anew while an erasure waits; larger ones are left to the daily purge
 _AT_ONCE: Final = 256 * 1024 * 1024
@@ -43,53 +44,16 @@ _PAGE: Final = 500
 #: hashes in one question; a server reads 256 kB of it
 _HASHES: Final = 2_000
 
-#: columns with too many different values for a dictionary, which all others have
-_VARIED: Final = frozenset({"receipt", "session", "ip", "referrer", "query", "recipient", "target"})
-_KINDS: Final[Mapping[type, str]] = {str: "String", int: "Int64", float: "Float64", bool: "Bool"}
-_TAKES: Final[Mapping[type, frozenset[type]]] = {
-    str: frozenset({str}),
-    int: frozenset({int}),
-    float: frozenset({float, int}),
-    bool: frozenset({bool}),
-}
-
 Block: TypeAlias = Sequence[Sequence[Any]]
 
 
-def _columns() -> Iterator[tuple[str, type, bool]]:
-    """Name, kind and whether it may be None of each column: those that the SQL stores have."""
-    known = {**{column.name: column for column in contexts.c}, **{column.name: column for column in events.c}}
-    for name in EVENT_FIELDS[1:]:
-        yield name, known[name].type.python_type, bool(known[name].nullable)
-
-
-def _type(name: str, kind: type, optional: bool) -> str:
-    said = f"Nullable({_KINDS[kind]})" if optional else _KINDS[kind]
-    return f"LowCardinality({said})" if kind is str and name not in _VARIED else said
-
-
-#: name -> type; a batch and the number in it are what a row is known by when it comes again
-_TYPES: Final[Mapping[str, str]] = {
-    "batch": "String",
-    "number": "UInt32",
-    **{name: _type(name, kind, optional) for name, kind, optional in _columns()},
+#: the last moment that there is
+_LAST: Final = 2**32 - 1
+#: dimension -> what is counted, and of which rows
+_SAID: Final[Mapping[str, tuple[str, str]]] = {
+    **{name: (name, "kind = 'page'") for name in DIMENSIONS},
+    "route": ("concat(kind, ' ', route)", "true"),
 }
-_ALLOWED: Final = [_TAKES[kind] | ({type(None)} if optional else set()) for _, kind, optional in _columns()]
-_READ: Final = ", ".join(EVENT_FIELDS[1:])
-#: seconds since 1970 as a date, up to the last one that there is
-_DATE: Final = "toDateTime(toUInt32(least(greatest({}, 0), 4294967295)), 'UTC')"
-_CREATE: Final = (
-    f"CREATE TABLE IF NOT EXISTS {_ROWS} ("
-    + ", ".join(f"{name} {kind} CODEC(ZSTD)" for name, kind in _TYPES.items())
-    + f", hour DateTime('UTC') MATERIALIZED toStartOfHour({_DATE.format('at')}) CODEC(ZSTD)"
-    ", INDEX receipts SHA256(receipt) TYPE bloom_filter(0.01) GRANULARITY 1"
-    ", INDEX ends expires TYPE minmax GRANULARITY 1"
-    ") ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(hour) ORDER BY (hour, kind, batch, number) "
-    f"TTL {_DATE.format('expires')} "
-    # What is acknowledged is on the disk; only then may parts go that were merged into others, and at once.
-    "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1, "
-    "old_parts_lifetime = 0"
-)
 _CREATE_VERSIONS: Final = (
     f"CREATE TABLE IF NOT EXISTS {_VERSIONS} (version UInt32, at DateTime('UTC') DEFAULT now()) "
     "ENGINE = MergeTree ORDER BY version"
@@ -97,17 +61,17 @@ _CREATE_VERSIONS: Final = (
 _ADD_VERSION: Final = f"INSERT INTO {_VERSIONS} (version) VALUES ({{version:UInt32}})"  # noqa: S608
 _TABLES: Final = (
     "SELECT name, engine, engine_full FROM system.tables WHERE database = currentDatabase() "  # noqa: S608
-    f"AND name IN ('{_ROWS}', '{_VERSIONS}')"
+    f"AND name IN ('{ROWS}', '{_VERSIONS}')"
 )
 _OF: Final = "SHA256(receipt) = unhex({mark:String})"
 _OVER: Final = "expires <= {now:Int64}"
 _MASKED: Final = (
     "SELECT sum(bytes_on_disk) FROM system.parts WHERE database = currentDatabase() "  # noqa: S608
-    f"AND table = '{_ROWS}' AND active AND has_lightweight_delete"
+    f"AND table = '{ROWS}' AND active AND has_lightweight_delete"
 )
 #: Parts that nobody reads any more go when some partition is dropped, and otherwise when the server finds the time.
 #: No row is of this month: a date ends in 2106.
-_CLEAR: Final = f"ALTER TABLE {_ROWS} DROP PARTITION ID '999912'"
+_CLEAR: Final = f"ALTER TABLE {ROWS} DROP PARTITION ID '999912'"
 #: the table behind a distributed one
 _BEHIND: Final = re.compile(r"Distributed\('([\w.-]+)', '([\w.-]+)', '([\w.-]+)'")
 
@@ -131,7 +95,7 @@ class ClickHouseRows:
         self.was = 0
         self.version = _VERSION
         #: where rows are deleted: the table itself, or those behind it on the machines of a cluster
-        self._place = _ROWS
+        self._place = ROWS
         self._alone = True
 
     # -- writing -------------------------------------------------------------------------------
@@ -145,7 +109,7 @@ class ClickHouseRows:
         ]
         storable(flat)
         block = list(zip(*flat, strict=True))
-        for name, values, allowed in zip(EVENT_FIELDS[1:], block[2:], _ALLOWED, strict=False):
+        for name, values, allowed in zip(EVENT_FIELDS[1:], block[2:], ALLOWED, strict=False):
             if wrong := set(map(type, values)) - allowed:
                 raise ValueError(f"{name}: a {wrong.pop().__name__} can't be stored")
         return block
@@ -154,8 +118,8 @@ class ClickHouseRows:
         """Insert rows; those that are there already under their batch and number count once."""
         if block:
             with self._asking("did not take rows") as client:
-                types = [get_from_name(kind) for kind in _TYPES.values()]
-                client.insert(_ROWS, block, column_names=list(_TYPES), column_types=types, column_oriented=True)
+                types = [get_from_name(kind) for kind in TYPES.values()]
+                client.insert(ROWS, block, column_names=list(TYPES), column_types=types, column_oriented=True)
 
     def erase(self, receipt: str) -> int:
         """Delete the rows of a receipt, wherever they are; the number of rows."""
@@ -171,7 +135,7 @@ class ClickHouseRows:
         for at in range(0, len(known), _HASHES):
             # Hexadecimal from our own code, as each one is checked to be.
             hashes = ", ".join(f"unhex('{int(one, 16):064x}')" for one in known[at : at + _HASHES])
-            where = f"SHA256(receipt) IN ({hashes}) AND hour >= toStartOfHour({_DATE.format('{since:Float64}')})"
+            where = f"SHA256(receipt) IN ({hashes}) AND hour >= toStartOfHour({DATE.format('{since:Float64}')})"
             gone += self._delete(where, {"since": since})
         return gone
 
@@ -186,7 +150,7 @@ class ClickHouseRows:
 
     def _delete(self, where: str, values: Mapping[str, Any], *, even_none: bool = False) -> int:
         """Delete rows, for whoever reads from now on; the number of rows that were to be seen."""
-        (row,) = self._ask(f"SELECT count() FROM {_ROWS} FINAL WHERE {where}", values)  # noqa: S608
+        (row,) = self._ask(f"SELECT count() FROM {ROWS} FINAL WHERE {where}", values)  # noqa: S608
         gone = int(row[0])
         if gone or even_none:
             self._do(f"DELETE FROM {self._place} WHERE {where}", values)  # noqa: S608
@@ -218,7 +182,7 @@ class ClickHouseRows:
         while True:
             values = {"mark": mark(receipt), "batch": after[0], "number": after[1], "limit": _PAGE}
             found = self._ask(
-                f"SELECT batch, number, {_READ} FROM {_ROWS} FINAL WHERE {_OF} "  # noqa: S608
+                f"SELECT batch, number, {READ} FROM {ROWS} FINAL WHERE {_OF} "  # noqa: S608
                 "AND (batch, toInt64(number)) > ({batch:String}, {number:Int64}) "
                 "ORDER BY batch, number LIMIT {limit:UInt64}",
                 values,
@@ -234,11 +198,30 @@ class ClickHouseRows:
         own = "" if receipt is None else f"WHERE {_OF} "
         values = {"limit": limit} if receipt is None else {"limit": limit, "mark": mark(receipt)}
         found = self._ask(
-            f"SELECT concat(batch, '/', toString(number)), {_READ} FROM {_ROWS} FINAL {own}"  # noqa: S608
+            f"SELECT concat(batch, '/', toString(number)), {READ} FROM {ROWS} FINAL {own}"  # noqa: S608
             "ORDER BY hour DESC, batch DESC, number DESC LIMIT {limit:UInt64}",
             values,
         )
         return [dict(zip(EVENT_FIELDS, row, strict=True)) for row in found]
+
+    def rollups(self, dimension: str, since: int, until: int) -> dict[Rollup, int]:
+        """What the rows of these hours say in a dimension, by events/rollups.py's rules, what is frequent first."""
+        if dimension not in _SAID:
+            return {}
+        said, also = _SAID[dimension]
+        found = self._ask(
+            f"SELECT toUnixTimestamp(hour), {said} AS value, tier, count() AS times FROM {ROWS} FINAL "  # noqa: S608
+            "WHERE hour >= toDateTime({since:UInt32}, 'UTC') AND hour < toDateTime({until:UInt32}, 'UTC') "
+            f"AND {also} AND ifNull(bot, '') = '' AND {said} IS NOT NULL "
+            "GROUP BY hour, value, tier ORDER BY hour, times DESC, value, tier",
+            {"since": max(0, since), "until": min(until, _LAST)},
+        )
+        return {Rollup(hour, dimension, value, tier): times for hour, value, tier, times in found}
+
+    def held(self) -> dict[str, HeldTier]:
+        """How many rows a tier has, when the oldest was written, and when the first of them goes."""
+        found = self._ask(f"SELECT tier, count(), min(at), min(expires) FROM {ROWS} FINAL GROUP BY tier")  # noqa: S608
+        return {tier: HeldTier(*rest) for tier, *rest in found}
 
     # -- connections ---------------------------------------------------------------------------
 
@@ -293,22 +276,22 @@ class ClickHouseRows:
     def _prepare(self, client: Client) -> None:
         """Make what is missing. Raises StoreError when what is there is not ours, or is newer."""
         found = {name: (engine, full) for name, engine, full in client.query(_TABLES).result_rows}
-        if _ROWS in found and _VERSIONS not in found:
-            raise StoreError(f"{self._name} has a table {_ROWS} of somebody else's: give consentmw another database")
+        if ROWS in found and _VERSIONS not in found:
+            raise StoreError(f"{self._name} has a table {ROWS} of somebody else's: give consentmw another database")
         if _VERSIONS not in found:
             client.command(_CREATE_VERSIONS)
         self.was = int(client.query(f"SELECT max(version) FROM {_VERSIONS}").result_rows[0][0])  # noqa: S608
         if self.was > _VERSION:
             known = f"this version knows {_VERSION}: update consentmw first"
             raise StoreError(f"{self._name} has schema {self.was}, and {known}")
-        if _ROWS not in found:
-            client.command(_CREATE)
+        if ROWS not in found:
+            client.command(CREATE)
         for version in range(self.was + 1, _VERSION + 1):
             for statement in _CHANGES.get(version, ()):
                 client.command(statement)
             client.command(_ADD_VERSION, parameters={"version": version})
-        engine, full = found.get(_ROWS, ("ReplacingMergeTree", ""))
-        self._place, self._alone = _ROWS, engine == "ReplacingMergeTree"
+        engine, full = found.get(ROWS, ("ReplacingMergeTree", ""))
+        self._place, self._alone = ROWS, engine == "ReplacingMergeTree"
         if behind := _BEHIND.match(full):
             cluster, database, table = behind.groups()
             self._place = f"`{database}`.`{table}` ON CLUSTER `{cluster}`"

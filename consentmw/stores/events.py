@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from hashlib import blake2b
@@ -17,9 +18,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, text
 
 from ..events import Context, Count, Event, complete
+from ..events.rollups import Seen
+from ..events.uniques import Mark
 from . import NOTHING, Told, schema
+from .rollups import SqlRollups
 from .rows import CONTEXT_FIELDS, OWN_FIELDS, joined, mark, storable
-from .sql import SqlStore
 
 __all__ = ["REMEMBER_ERASED", "SqlEvents"]
 
@@ -35,8 +38,10 @@ _KNOWN: Final = 10_000
 #: rows read at once, and a number that no row reaches
 _PAGE: Final = 500
 _LAST: Final = 2**63 - 1
-#: where the context stands in an event
+#: where the context stands in an event, and what roll-ups count
 _PLACE: Final = OWN_FIELDS.index("context")
+_ROUTE: Final = OWN_FIELDS.index("route")
+_HOST: Final = OWN_FIELDS.index("referrer_host")
 
 _COLUMNS: Final = ", ".join(
     [f"events.{name}" for name in OWN_FIELDS if name != "context"] + [f"contexts.{name}" for name in CONTEXT_FIELDS]
@@ -72,7 +77,7 @@ _FORGET: Final = (
 )
 
 
-class SqlEvents(SqlStore):
+class SqlEvents(SqlRollups):
     """EventStore but for a dialect's own way to insert and to find what expired."""
 
     #: what a row's number is called
@@ -82,6 +87,7 @@ class SqlEvents(SqlStore):
         """What the part of a store that is about events remembers; once, when it is opened."""
         self._numbers: dict[Context, tuple[int, float]] = {}
         self._numbering = Lock()
+        self._begin_rollups()
 
     # -- what a dialect adds -------------------------------------------------------------------
 
@@ -90,16 +96,8 @@ class SqlEvents(SqlStore):
         """A transaction in which rows are written: none that is erased meanwhile gets in."""
 
     @abstractmethod
-    def _withdrawing(self) -> AbstractContextManager[Connection]:
-        """A transaction in which rows are erased: none is on its way, unseen."""
-
-    @abstractmethod
     def _insert(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
         """Insert rows, their context as a number."""
-
-    @abstractmethod
-    def _add(self, connection: Connection, counts: Sequence[Sequence[Any]]) -> None:
-        """Add to counters."""
 
     @abstractmethod
     def _wipe(self) -> None:
@@ -108,38 +106,47 @@ class SqlEvents(SqlStore):
     # -- writing -------------------------------------------------------------------------------
 
     def write(
-        self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "", told: Told = NOTHING
+        self,
+        counts: Mapping[Count, int],
+        events: Sequence[Event],
+        batch: str = "",
+        told: Told = NOTHING,
+        marks: Sequence[Mark] = (),
     ) -> None:
         added, given = joined(counts, events, told)
-        whole = {context: complete(context)[:-1] for context in {event.context for event in given}}
-        own = [event[:_PLACE] + event[_PLACE + 1 : -1] for event in given]
-        storable([*((*count, number) for count, number in added.items()), *whole.values(), *own, (batch, *told)])
+        # By identity: a context is long, and all rows of a visitor share one.
+        whole = {key: complete(one) for key, one in {id(event.context): event.context for event in given}.items()}
+        storable([*((*count, number) for count, number in added.items()), *whole.values(), *marks, (batch, *told)])
         now = time()
         with self._writing() as connection:
             if batch and connection.execute(_ONCE, {"id": batch, "at": int(now)}).rowcount != 1:
                 return
-            gone = self._gone(connection, {context.receipt for context in whole if context.receipt})
+            theirs = {one.receipt for one in whole.values()} | {one.receipt for one in marks}
+            gone = self._gone(connection, theirs - {""})
             if told:
                 added, given = joined(counts, events, self._first(connection, told, gone, int(now)))
-            kept = {context: values for context, values in whole.items() if context.receipt not in gone}
-            numbers, new = self._numbered(connection, kept, now)
-            if numbers:
-                self._insert(
-                    connection,
-                    [
-                        (*event[:_PLACE], numbers[event.context], *event[_PLACE + 1 : -1])
-                        for event in given
-                        if event.context in numbers
-                    ],
-                )
+            kept = {key: found for key, found in whole.items() if found.receipt not in gone}
+            numbers, new = self._numbered(connection, set(kept.values()), now)
+            places = {key: numbers[found] for key, found in kept.items()}
+            own = [
+                (*event[:_PLACE], place, *event[_PLACE + 1 : -1])
+                for event in given
+                if (place := places.get(id(event.context))) is not None
+            ]
+            storable(own)
+            if own:
+                self._insert(connection, own)
+            known = self._mark(connection, (mark for mark in marks if mark.receipt not in gone))
+            values = self._roll(connection, _seen(own, {numbers[found]: found for found in kept.values()}))
             if added:
                 # Last, because other writers wait for a counter from here to the end of the transaction.
-                self._add(connection, [(*count, number) for count, number in added.items()])
+                self._add(connection, "counts", [(*count, number) for count, number in added.items()])
         # Only now are the new ones there for everybody.
         with self._numbering:
             if len(self._numbers) + len(new) > _KNOWN:
                 self._numbers.clear()
             self._numbers.update(new)
+            self._remember(values, known)
 
     def _gone(self, connection: Connection, receipts: Iterable[str]) -> set[str]:
         marks = {mark(receipt): receipt for receipt in receipts}
@@ -157,17 +164,17 @@ class SqlEvents(SqlStore):
         }
 
     def _numbered(
-        self, connection: Connection, contexts: Mapping[Context, Sequence[Any]], now: float
+        self, connection: Connection, contexts: Iterable[Context], now: float
     ) -> tuple[dict[Context, int], dict[Context, tuple[int, float]]]:
-        """The number of each context, and those that had to be asked for."""
+        """The number of each (complete) context, and those that had to be asked for."""
         with self._numbering:
             known = {context: found for context in contexts if (found := self._numbers.get(context)) is not None}
         numbers = {context: number for context, (number, at) in known.items() if -_SURE < now - at < _SURE}
-        asked = [(_digest(values), context, values) for context, values in contexts.items() if context not in numbers]
+        asked = [(_digest(context[:-1]), context) for context in contexts if context not in numbers]
         new = {}
         # In one order for everybody: two writers that wait for each other's contexts would wait in vain.
-        for digest, context, values in sorted(asked, key=lambda one: one[0]):
-            row = {"digest": digest, "made": int(now), **dict(zip(CONTEXT_FIELDS, values, strict=True))}
+        for digest, context in sorted(asked, key=lambda one: one[0]):
+            row = {"digest": digest, "made": int(now), **dict(zip(CONTEXT_FIELDS, context, strict=False))}
             numbers[context] = connection.execute(_NUMBER, row).scalar_one()
             new[context] = numbers[context], now
         return numbers, new
@@ -178,6 +185,7 @@ class SqlEvents(SqlStore):
         rows, contexts = _ERASE
         with self._withdrawing() as connection:
             connection.execute(_ERASED, {"mark": mark(receipt), "at": int(time())})
+            self._take_out(connection, receipt)
             gone = connection.execute(rows, {"receipt": receipt}).rowcount
             known = connection.execute(contexts, {"receipt": receipt}).rowcount
         if known:
@@ -246,11 +254,20 @@ class SqlEvents(SqlStore):
             self._create_events(connection)
             for statement in schema.MOVED:
                 connection.execute(text(statement))
+            self._roll_again(connection)
 
     def _create_events(self, connection: Connection) -> None:
         """Make the tables of version 4, beside those that there are."""
         tables = [schema.contexts, schema.events, schema.batches]
         schema.metadata.create_all(connection, tables, checkfirst=False)
+        self._create_rollups(connection)
+
+
+def _seen(rows: Sequence[Sequence[Any]], contexts: Mapping[int, Context]) -> Iterator[Seen]:
+    """How many rows have hour, kind, route, referring host and context alike: most of a batch do."""
+    alike = Counter([(row[0] // 3600 * 3600, row[1], row[_ROUTE], row[_HOST], row[_PLACE]) for row in rows])
+    for (hour, kind, route, host, number), times in alike.items():
+        yield hour, kind, route, host, contexts[number], times
 
 
 def _digest(values: Sequence[Any]) -> str:

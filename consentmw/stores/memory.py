@@ -6,6 +6,7 @@ proof that is forgotten is none. Everything is gone with the process.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from threading import RLock
@@ -13,8 +14,10 @@ from time import time
 from typing import Any
 
 from ..errors import StoreError
-from ..events import Count, Event, complete
-from . import NOTHING, Entry, Link, Published, Told
+from ..events import Context, Count, Event, complete
+from ..events.rollups import Rollup, Seen, bounded, corrected, rolled
+from ..events.uniques import KEPT, Mark, mark_of, new_salt
+from . import NOTHING, Entry, Held, HeldTier, Link, Published, Told
 from .rows import BLANKED, CONTEXT_FIELDS, OWN_FIELDS, joined, mark, pack, storable
 
 __all__ = ["MemoryStore"]
@@ -34,6 +37,11 @@ class MemoryStore:
         self._number = 0
         self._batches: dict[str, None] = {}
         self._erased: dict[str, float] = {}
+        self._rollups: dict[Rollup, int] = {}
+        self._values: dict[tuple[int, str], set[str]] = {}
+        self._salts: dict[int, str] = {}
+        self._marks: dict[tuple[int, str, int], None] = {}
+        self._uniques: dict[tuple[int, str], int] = {}
         self._ledger: list[Entry] = []
         self._lapsed = ("", 0)
         self._notices: dict[str, Published] = {}
@@ -44,10 +52,11 @@ class MemoryStore:
         events: Sequence[Event],
         batch: str = "",
         told: Told = NOTHING,
+        marks: Sequence[Mark] = (),
     ) -> None:
         added, given = joined(counts, events, told)
         rows = [tuple(_row(event).values()) for event in given]
-        storable([*((*count, number) for count, number in added.items()), *rows, (batch, *told)])
+        storable([*((*count, number) for count, number in added.items()), *rows, *marks, (batch, *told)])
         with self._lock:
             if batch and batch in self._batches:
                 return
@@ -56,13 +65,27 @@ class MemoryStore:
             added, given = joined(counts, events, new)
             for count, number in added.items():
                 self._counts[count] = self._counts.get(count, 0) + number
+            seen: list[Seen] = []
             for row in map(_row, given):
                 if not row["receipt"] or mark(row["receipt"]) not in self._erased:
                     self._number += 1
                     self._events[self._number] = {"id": self._number, **row}
-            for kept in (self._counts, self._events, self._batches):
+                    seen.append(_seen(row))
+            self._marks.update(
+                {
+                    one[:3]: None
+                    for one in marks
+                    if one.day in self._salts and not (one.receipt and mark(one.receipt) in self._erased)
+                }
+            )
+            rolls, values = bounded(rolled(seen), self._values)
+            self._values.update(values)
+            for key, number in rolls.items():
+                self._rollups[key] = self._rollups.get(key, 0) + number
+            everything: tuple[dict[Any, Any], ...] = (self._counts, self._events, self._batches)
+            for kept in (*everything, self._rollups, self._values, self._marks):
                 while len(kept) > self._limit:
-                    del kept[next(iter(kept))]  # type: ignore[arg-type]
+                    del kept[next(iter(kept))]
 
     def _allowed(self, pairs: Sequence[tuple[Count, Event | None]]) -> list[tuple[Count, Event | None]]:
         return [(count, row) for count, row in pairs if row is None or mark(row.context.receipt) not in self._erased]
@@ -73,7 +96,15 @@ class MemoryStore:
                 self._erased[mark(receipt)] = time()
                 if len(self._erased) > self._limit:
                     del self._erased[next(iter(self._erased))]
-            return self._forget([row["id"] for row in self._events.values() if receipt and row["receipt"] == receipt])
+            own = [row for row in self._events.values() if receipt and row["receipt"] == receipt]
+            for key, number in corrected([_seen(row) for row in own], self._rollups).items():
+                self._rollups[key] = number
+                if not number:
+                    del self._rollups[key]
+            for day, tier, found in list(self._marks) if receipt else ():
+                if found == mark_of(self._salts[day], receipt):
+                    del self._marks[day, tier, found]
+            return self._forget([row["id"] for row in own])
 
     def erased(self, receipt: str) -> bool:
         with self._lock:
@@ -103,6 +134,24 @@ class MemoryStore:
             del self._events[key]
         return len(ids)
 
+    def salt(self, day: int) -> str:
+        with self._lock:
+            if any(closed == day for closed, _ in self._uniques):
+                return ""
+            return self._salts.setdefault(day, new_salt())
+
+    def close_days(self, now: int) -> int:
+        with self._lock:
+            days = [day for day in self._salts if day <= now - KEPT]
+            for day in days:
+                del self._salts[day]
+                self._uniques[day, "coarse"] = 0
+            for day, tier, found in list(self._marks):
+                if day in days:
+                    self._uniques[day, tier] = self._uniques.get((day, tier), 0) + 1
+                    del self._marks[day, tier, found]
+            return len(days)
+
     def counts(self, limit: int = 1_000, since: int = 0) -> list[dict[str, Any]]:
         with self._lock:
             found = sorted((item for item in self._counts.items() if item[0].hour >= since), reverse=True)
@@ -115,6 +164,32 @@ class MemoryStore:
 
     def each(self, receipt: str) -> Iterator[dict[str, Any]]:
         yield from self.events(receipt, self._limit)
+
+    def rollups(self, dimension: str, since: int, until: int) -> list[dict[str, Any]]:
+        with self._lock:
+            found = sorted(item for item in self._rollups.items() if since <= item[0].hour < until)
+        return [
+            {"hour": key.hour, "value": key.value, "tier": key.tier, "count": number}
+            for key, number in found
+            if key.dimension == dimension
+        ]
+
+    def uniques(self, since: int, until: int) -> list[dict[str, Any]]:
+        with self._lock:
+            found = Counter(self._uniques) + Counter((day, tier) for day, tier, _ in self._marks)
+        return [
+            {"day": day, "tier": tier, "count": number}
+            for (day, tier), number in sorted(found.items())
+            if since <= day < until
+        ]
+
+    def held(self) -> Held:
+        tiers: dict[str, HeldTier] = {}
+        with self._lock:
+            for row in self._events.values():
+                rows, oldest, first = tiers.get(row["tier"], (0, row["at"], row["expires"]))
+                tiers[row["tier"]] = HeldTier(rows + 1, min(oldest, row["at"]), min(first, row["expires"]))
+            return Held(tiers, len(self._salts), len(self._marks), min(self._salts, default=None))
 
     def append(self, link: Link) -> Entry:
         with self._lock:
@@ -223,3 +298,8 @@ class MemoryStore:
 def _row(event: Event) -> dict[str, Any]:
     own = {name: value for name, value in zip(OWN_FIELDS, event, strict=False) if name != "context"}
     return {**own, **dict(zip(CONTEXT_FIELDS, complete(event.context), strict=False))}
+
+
+def _seen(row: Mapping[str, Any]) -> Seen:
+    context = Context(*(row[name] for name in CONTEXT_FIELDS))
+    return row["at"], row["kind"], row["route"], row["referrer_host"], context, 1

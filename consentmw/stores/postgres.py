@@ -23,7 +23,7 @@ from ..errors import SettingsError, StoreError
 from ..settings import postgres_parameters
 from .events import SqlEvents
 from .guard import GUARD, GUARD_3
-from .rows import COUNT_FIELDS, OWN_FIELDS
+from .rows import COUNT_FIELDS, OWN_FIELDS, ROLLUP_FIELDS
 
 __all__ = ["PostgresStore"]
 
@@ -32,15 +32,25 @@ _RV = TypeVar("_RV")
 #: names of our advisory locks: the first number is ours, the second says what for
 _LOCK: Final = "SELECT pg_advisory_xact_lock(1668247411, {})"
 _SHARED: Final = "SELECT pg_advisory_xact_lock_shared(1668247411, {})"
-_LEDGER, _ERASING, _TABLES = 1, 2, 3
+_LEDGER, _ERASING, _TABLES, _NAMING = 1, 2, 3, 4
 
 _COPY: Final = f"COPY events ({', '.join(OWN_FIELDS)}) FROM STDIN"
-_TYPES: Final = ", ".join(f"%s::{'text' if name not in ('hour', 'count') else 'bigint'}[]" for name in COUNT_FIELDS)
-#: In one order for everybody: two writers that wait for each other's counters would wait in vain.
-_ADD: Final = (
-    f"INSERT INTO counts ({', '.join(COUNT_FIELDS)}, count) SELECT * FROM unnest({_TYPES}, %s::bigint[]) "  # noqa: S608
-    f"ORDER BY {', '.join(str(n + 1) for n in range(len(COUNT_FIELDS)))} "
-    f"ON CONFLICT ({', '.join(COUNT_FIELDS)}) DO UPDATE SET count = counts.count + excluded.count"
+
+
+def _add_to(table: str, key: Sequence[str]) -> str:
+    types = ", ".join(f"%s::{'bigint' if name == 'hour' else 'text'}[]" for name in key)
+    return (
+        f"INSERT INTO {table} ({', '.join(key)}, count) SELECT * FROM unnest({types}, %s::bigint[]) "  # noqa: S608
+        # In one order for everybody: two writers that wait for each other's counters would wait in vain.
+        f"ORDER BY {', '.join(str(n + 1) for n in range(len(key)))} "
+        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET count = {table}.count + excluded.count"
+    )
+
+
+_ADD: Final = {"counts": _add_to("counts", COUNT_FIELDS), "rollups": _add_to("rollups", ROLLUP_FIELDS)}
+_KEEP: Final = (
+    "INSERT INTO marks (day, tier, mark) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) "
+    "ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING"
 )
 #: Rows that another process is deleting at this moment are left to it.
 _PURGE: Final = text(
@@ -178,9 +188,27 @@ class PostgresStore(SqlEvents):
             for row in rows:
                 copy.write_row(row)
 
-    def _add(self, connection: Connection, counts: Sequence[Sequence[Any]]) -> None:
+    def _add(self, connection: Connection, table: str, counts: Sequence[Sequence[Any]]) -> None:
         with _cursor(connection) as cursor:
-            cursor.execute(_ADD, [list(column) for column in zip(*counts, strict=True)])
+            cursor.execute(_ADD[table], [list(column) for column in zip(*counts, strict=True)])
+
+    def _keep(self, connection: Connection, marks: Sequence[Sequence[Any]]) -> None:
+        with _cursor(connection) as cursor:
+            cursor.execute(_KEEP, [list(column) for column in zip(*marks, strict=True)])
+
+    def _shred(self, salts: Sequence[str]) -> None:
+        # Vacuuming leaves bytes where they were: a table this small gets a new file, and the old one goes. A role that
+        # may not do that leaves it to the owner of the tables.
+        with suppress(StoreError, ValueError), self._transaction() as connection:
+            connection.exec_driver_sql("LOCK TABLE salts IN ACCESS EXCLUSIVE MODE")
+            rows = connection.exec_driver_sql("SELECT day, salt FROM salts").all()
+            connection.exec_driver_sql("TRUNCATE salts")
+            for day, salt in rows:
+                if salt not in salts:
+                    connection.exec_driver_sql("INSERT INTO salts (day, salt) VALUES (%s, %s)", (day, salt))
+
+    def _naming(self, connection: Connection) -> None:
+        connection.exec_driver_sql(_LOCK.format(_NAMING))
 
     def purge(self, now: int, limit: int = 10_000) -> int:
         with self._transaction() as connection:

@@ -1,12 +1,12 @@
 """Whether a file still holds a text that was deleted from it.
 
-Reads bytes and nothing else; refuses to know what kind of database the file is.
+Reads bytes by a handle and nothing else; refuses to know what kind of database the file is, and to open it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 __all__ = ["holds"]
@@ -17,17 +17,18 @@ _CHUNK: Final = 1 << 20
 _MOST: Final = 4 << 30
 
 
-def holds(path: Path, texts: Iterable[str]) -> bool:
+def holds(handle: int, texts: Iterable[str]) -> bool:
     """Whether one of these texts stands in the file; False, unseen, when the search would take too long."""
     wanted = [text.encode() for text in texts if text]
-    if not wanted or path.stat().st_size * len(wanted) > _MOST:
+    if not wanted or os.fstat(handle).st_size * len(wanted) > _MOST:
         return False
     overlap = max(map(len, wanted)) - 1
-    with path.open("rb") as file:
-        before = b""
-        while chunk := file.read(_CHUNK):
-            window = before + chunk
-            if any(text in window for text in wanted):
-                return True
-            before = window[-overlap:] if overlap else b""
+    at, before = 0, b""
+    # By place, since other threads may read by the same handle.
+    while chunk := os.pread(handle, _CHUNK, at):
+        window = before + chunk
+        if any(text in window for text in wanted):
+            return True
+        at += len(chunk)
+        before = window[-overlap:] if overlap else b""
     return False

@@ -9,11 +9,13 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import lru_cache
 from hashlib import sha256
 from itertools import chain
 from typing import Any, Final
 
 from ..events import Context, Count, Event
+from ..events.rollups import Rollup
 from . import Entry, Published, Told
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "ENTRY_FIELDS",
     "NOTICE_FIELDS",
     "OWN_FIELDS",
+    "ROLLUP_FIELDS",
     "joined",
     "mark",
     "pack",
@@ -31,6 +34,7 @@ __all__ = [
 ]
 
 COUNT_FIELDS: Final = Count._fields
+ROLLUP_FIELDS: Final = Rollup._fields
 ENTRY_FIELDS: Final = tuple(field.name for field in fields(Entry))
 NOTICE_FIELDS: Final = tuple(field.name for field in fields(Published))
 #: what an erasure empties in a row of the ledger
@@ -50,8 +54,11 @@ def storable(rows: Iterable[Sequence[Any]]) -> None:
 
     That is: numbers beyond 64 bits, texts that are no UTF-8, and the character NUL, which PostgreSQL takes in no text.
     """
-    values = tuple(chain.from_iterable(rows))
-    # All at once: value by value this would cost more than the writing.
+    # All at once, and what is alike once: value by value this would cost more than the writing.
+    try:
+        values = set(chain.from_iterable(rows))
+    except TypeError as error:
+        raise ValueError(f"something in a row can't be stored: {error}") from error
     kinds = set(map(type, values))
     if not kinds <= _KINDS:
         raise ValueError(f"a {next(iter(kinds - _KINDS)).__name__} of a row can't be stored")
@@ -77,6 +84,7 @@ def joined(
     return added, rows
 
 
+@lru_cache(maxsize=4096)
 def mark(receipt: str) -> str:
     """What stands for an erased receipt: enough to know it again, and nothing that leads back to it."""
     return sha256(receipt.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""The tables, once for every SQL database: counters, event rows, erased receipts, the ledger, notices.
+"""The tables, once for every SQL database: counters, event rows, visitors a day, the ledger, notices.
 
 Knows columns and indexes; refuses to know a dialect's SQL, which is in the store that speaks it.
 """
@@ -19,9 +19,13 @@ __all__ = [
     "erased",
     "events",
     "ledger",
+    "marks",
     "meta",
     "metadata",
     "notices",
+    "rollups",
+    "salts",
+    "uniques",
 ]
 
 _ALIKE: Final = "tier, receipt, notice, bot, browser, os, device, language, region, ip, agent, accept_language, host"
@@ -131,6 +135,41 @@ batches = Table(
     metadata,
     Column("id", _KEY, primary_key=True),
     Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: what rows say, by hour and dimension; see events/rollups.py
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("hour", BigInteger, primary_key=True),
+    *(Column(name, _KEY, primary_key=True) for name in ("dimension", "value", "tier")),
+    Column("count", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: the random salts of days that are not closed, and the marks of their visitors; see events/uniques.py
+salts = Table(
+    "salts",
+    metadata,
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    Column("salt", Text, nullable=False),
+)
+marks = Table(
+    "marks",
+    metadata,
+    Column("day", BigInteger, primary_key=True),
+    Column("tier", _KEY, primary_key=True),
+    Column("mark", BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+)
+#: how many visitors the closed days had
+uniques = Table(
+    "uniques",
+    metadata,
+    Column("day", BigInteger, primary_key=True),
+    Column("tier", _KEY, primary_key=True),
+    Column("count", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -7,12 +7,15 @@ happen. Refuses to know how either side keeps what it gets.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from time import time
 from typing import Any, Final, Protocol
 
 from ..events import Count, Event, uuid7
-from . import NOTHING, EventStore, Told
+from ..events.rollups import Rollup, bounded
+from ..events.uniques import Mark
+from . import NOTHING, EventStore, Held, HeldTier, Told
 
 __all__ = ["Counters", "Rows", "SplitStore"]
 
@@ -54,6 +57,12 @@ class Rows(Protocol):
     def events(self, receipt: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
         """Rows, newest first."""
 
+    def rollups(self, dimension: str, since: int, until: int) -> dict[Rollup, int]:
+        """What the rows of these hours say, those values first that are frequent."""
+
+    def held(self) -> dict[str, HeldTier]:
+        """How many rows a tier has, and since when."""
+
     def each(self, receipt: str) -> Iterator[dict[str, Any]]:
         """Every row of a receipt, without holding all of them."""
 
@@ -70,7 +79,12 @@ class SplitStore:
         self._rows = rows
 
     def write(
-        self, counts: Mapping[Count, int], events: Sequence[Event], batch: str = "", told: Told = NOTHING
+        self,
+        counts: Mapping[Count, int],
+        events: Sequence[Event],
+        batch: str = "",
+        told: Told = NOTHING,
+        marks: Sequence[Mark] = (),
     ) -> None:
         """As every event store; with StoreError the counters may be there, and the same batch brings the rows."""
         batch = batch or uuid7(time())
@@ -86,7 +100,7 @@ class SplitStore:
             key: [(count, None) for count, row in pairs if row is None or row.context.receipt not in gone]
             for key, pairs in told.items()
         }
-        self._counters.write(counts, [], batch, kept)
+        self._counters.write(counts, [], batch, kept, marks)
         blocks = self._blocks(events, batch, told, gone)
         for block in blocks:
             self._rows.insert(block)
@@ -143,6 +157,37 @@ class SplitStore:
         if receipt and "\0" not in receipt:
             yield from self._rows.each(receipt)
             yield from self._counters.each(receipt)
+
+    def salt(self, day: int) -> str:
+        """As every event store."""
+        return self._counters.salt(day)
+
+    def close_days(self, now: int) -> int:
+        """As every event store."""
+        return self._counters.close_days(now)
+
+    def rollups(self, dimension: str, since: int, until: int) -> list[dict[str, Any]]:
+        """As every event store, but counted when they are asked for: they are no older than rows are kept."""
+        added, _ = bounded(self._rows.rollups(dimension, since, until), {})
+        found = Counter({(key.hour, key.value, key.tier): n for key, n in added.items()})
+        for row in self._counters.rollups(dimension, since, until):
+            found[row["hour"], row["value"], row["tier"]] += row["count"]
+        return [
+            {"hour": hour, "value": value, "tier": tier, "count": number}
+            for (hour, value, tier), number in sorted(found.items())
+        ]
+
+    def uniques(self, since: int, until: int) -> list[dict[str, Any]]:
+        """As every event store."""
+        return self._counters.uniques(since, until)
+
+    def held(self) -> Held:
+        """As every event store."""
+        held, tiers = self._counters.held(), self._rows.held()
+        for tier, one in held.tiers.items():
+            rows, oldest, first = tiers.get(tier, one._replace(rows=0))
+            tiers[tier] = HeldTier(one.rows + rows, min(one.oldest, oldest), min(one.next_expiry, first))
+        return held._replace(tiers=tiers)
 
     def close(self) -> None:
         """As every event store."""

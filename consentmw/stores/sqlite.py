@@ -8,7 +8,6 @@ overwritten, in the file and in its log.
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -22,8 +21,9 @@ from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, Programmin
 
 from ..errors import StoreError
 from .events import SqlEvents
+from .handles import Key, handle, hold, let_go
 from .remains import holds
-from .rows import COUNT_FIELDS, OWN_FIELDS
+from .rows import COUNT_FIELDS, OWN_FIELDS, ROLLUP_FIELDS
 
 __all__ = ["SqliteStore"]
 
@@ -36,10 +36,12 @@ def _insert(table: str, columns: Sequence[str], rows: int = 1) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([values] * rows)}"  # noqa: S608
 
 
-_ADD: Final = (
-    _insert("counts", (*COUNT_FIELDS, "count"))
-    + f" ON CONFLICT ({', '.join(COUNT_FIELDS)}) DO UPDATE SET count = count + excluded.count"
-)
+_ADD: Final = {
+    table: _insert(table, (*key, "count"))
+    + f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET count = count + excluded.count"
+    for table, key in (("counts", COUNT_FIELDS), ("rollups", ROLLUP_FIELDS))
+}
+_KEEP: Final = f"{_insert('marks', ('day', 'tier', 'mark'))} ON CONFLICT DO NOTHING"
 #: rows a statement. For each statement the driver lets go of the interpreter and has to win it back from the
 #: thread that answers requests; row by row that costs more than the writing. SQLite takes 32,766 values at most.
 _TOGETHER: Final = 100
@@ -70,16 +72,23 @@ class SqliteStore(SqlEvents):
         Raises StoreError when it can't be opened, is no file of ours, or was written by a newer version.
         """
         super().__init__(_engine(path, wait), path.name, wait)
-        self._path = path
+        self._file: Key | None = None
         self._begin_events()
         try:
             with self._faults(f"{path.name} can't be opened"):
-                _create_private(path)
+                _make_folders(path)
+                self._file = hold(path)
                 with self._transaction() as connection:
                     self._prepare(connection)
         except (StoreError, ValueError) as error:
-            self._engine.dispose()
+            self.close()
             raise StoreError(str(error)) from error
+
+    def close(self) -> None:
+        super().close()
+        held, self._file = self._file, None
+        if held is not None:
+            let_go(held)
 
     @contextmanager
     def _faults(self, what: str) -> Iterator[None]:
@@ -107,8 +116,17 @@ class SqliteStore(SqlEvents):
         if left := list(rows[whole:]):
             connection.exec_driver_sql(_WRITE, left)
 
-    def _add(self, connection: Connection, counts: Sequence[Sequence[Any]]) -> None:
-        connection.exec_driver_sql(_ADD, list(counts))
+    def _add(self, connection: Connection, table: str, counts: Sequence[Sequence[Any]]) -> None:
+        connection.exec_driver_sql(_ADD[table], list(counts))
+
+    def _keep(self, connection: Connection, marks: Sequence[Sequence[Any]]) -> None:
+        connection.exec_driver_sql(_KEEP, list(marks))
+
+    def _shred(self, salts: Sequence[str]) -> None:
+        self._scrub(salts)
+
+    def _naming(self, connection: Connection) -> None:
+        """Nothing to wait for, likewise."""
 
     def purge(self, now: int, limit: int = 10_000) -> int:
         # Found without the write lock: with no index for it, the search reads the whole table once a day.
@@ -133,12 +151,15 @@ class SqliteStore(SqlEvents):
             # What is short may stand anywhere by chance, and what still has rows stands there rightly.
             wanted = [text for text in gone if len(text) >= _TELLING and not self.events(text, 1)]
             # Once in some hundred times a page keeps a copy from when it was split, which no deletion overwrites.
-            if self._empty_log() and (not holds(self._path, wanted) or self._rewrite()):
+            if self._empty_log() and (not self._holds(wanted) or self._rewrite()):
                 with self._transaction() as connection:
                     connection.exec_driver_sql(_SCRUBBED)
         except (StoreError, ValueError, OSError):
             # What was erased is erased for everybody who asks; only its bytes wait.
             logger.exception("what was erased could not be overwritten, and will be with the next purge")
+
+    def _holds(self, texts: Collection[str]) -> bool:
+        return self._file is not None and holds(handle(self._file), texts)
 
     def _wipe(self) -> None:
         self._empty_log()
@@ -193,12 +214,11 @@ def _engine(path: Path, wait: float) -> Engine:
     return engine
 
 
-def _create_private(path: Path) -> None:
-    """Create the file and missing folders for their owner alone; SQLite gives its side files the same rights."""
+def _make_folders(path: Path) -> None:
+    """Create missing folders for their owner alone, as the file is; SQLite gives its side files the same rights."""
     for folder in reversed(path.parents):
         if not folder.exists():
             folder.mkdir(mode=0o700, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _cause(error: BaseException) -> str:

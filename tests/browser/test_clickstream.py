@@ -216,6 +216,28 @@ def test_without_the_navigation_api_it_works_the_same(served: Served, comes: Com
     assert served.visit().pages == ("/next", "/accounts", "/next", "/accounts/{account}/bills")
 
 
+def test_a_page_that_was_fetched_ahead_is_seen_when_somebody_looks(served: Served, comes: Comes, demo: Demo) -> None:
+    """The server sees it once, for nobody yet, and the browser asks no more when its visitor gets there."""
+    ahead = b"""<!doctype html><html lang="en"><head><title>Home</title><script type="speculationrules">
+    {"prefetch": [{"source": "list", "urls": ["/next"], "eagerness": "immediate"}]}</script></head>
+    <body><a id="next" href="/next">Next</a></body></html>"""
+    site = served.middleware.app
+
+    async def home(scope: Scope, receive: Receive, send: Send) -> None:
+        await (HTMLResponse(ahead) if scope["path"] == "/" else site)(scope, receive, send)
+
+    served.middleware.app = home
+    visitor = comes("analytics")
+    visitor.open("/")
+    demo.until(lambda: [row["bot"] for row in served.rows("page")][1:] == ["prefetch"], "the page to be fetched ahead")
+    assert served.visit().pages == ("/",), "nobody has seen it"
+    visitor.page.click("#next")
+    visitor.page.wait_for_url("**/next")
+    visitor.page.goto("about:blank")
+    demo.until(lambda: served.visit().pages == ("/", "/next"), "the page that was looked at")
+    assert [row["status"] for row in served.rows("page")] == [200, 200, 204]
+
+
 def test_going_back_and_forth_tells_nothing_twice(served: Served, comes: Comes, demo: Demo) -> None:
     """A page may come from the back/forward cache, with what it had gathered."""
     visitor = comes("analytics")

@@ -13,6 +13,8 @@ from .visitor import Visitor
 
 pytestmark = pytest.mark.browser
 
+#: the browser of the tests says that it is a program, and of programs nothing is reported
+PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 COUNTED = "SELECT coalesce(sum(count), 0) FROM counts WHERE kind = 'relay' AND route = 'outage_reported' AND why = ?"
 
 
@@ -34,7 +36,7 @@ def relayed(demo: Demo) -> list[dict[str, Any]]:
 
 def test_whoever_allows_it_is_reported_once(visit: Visit, demo: Demo) -> None:
     ((before,),) = demo.rows(COUNTED, "")
-    visitor = visit()
+    visitor = visit(user_agent=PERSON)
     visitor.open("/")
     visitor.press("accept")
     report(visitor)
