@@ -594,6 +594,59 @@ def test_with_a_spool_a_store_that_hangs_costs_no_row(
     assert store.ids() == [event(number).route for number in range(100)]
 
 
+def test_with_a_spool_an_end_while_the_store_hangs_loses_nothing(
+    store: Store, make: Callable[..., Recorder], spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits as long as a driver does: the rows are for the next process."""
+    monkeypatch.setattr("consentmw.recorder.backlog._PATIENCE", 0.1)
+    recorder = make(batch=1, spool=spool)
+    store.waits = threading.Event()
+    for number in range(3):
+        recorder.put(COUNT, event(number))
+    until(lambda: store.asked == ["write"])
+    assert recorder.close(3)
+    assert (store.total(), recorder.dropped) == (0, {})
+    store.waits.set()
+    assert make(spool=Spool(spool._folder, limit=1_000_000, clock=time.time)).settle(20)
+    assert store.ids() == [event(number).route for number in range(3)]
+
+
+def test_a_store_that_hangs_over_another_question_costs_no_row(
+    store: Store, make: Callable[..., Recorder], spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first visitor of a day has the store asked for the day's salt: the outage may begin there, or the process."""
+    answers = threading.Event()
+    monkeypatch.setattr(store, "salt", lambda _day: answers.wait(20) and "")
+    recorder = make(capacity=20, batch=20, spool=spool, clock=lambda: NOW)
+    for number in range(100):
+        until(lambda: recorder.waiting < 15)
+        seen = event(number)
+        raw = Raw(FIREFOX, who=f"visitor {number}")
+        assert recorder.put(COUNT, seen._replace(context=seen.context._replace(raw=raw)))
+    assert recorder.flush(20)
+    answers.set()
+    until(lambda: store.total() == 100)
+    assert recorder.dropped == {}
+
+
+def test_days_that_can_not_be_closed_hold_up_no_row(
+    store: Store, make: Callable[..., Recorder], spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried once a minute: at every batch, the writer would pause longer each time while the queue fills."""
+    tried: list[int] = []
+
+    def close_days(now: int) -> int:
+        tried.append(now)
+        raise StoreError("a table is locked")
+
+    monkeypatch.setattr(store, "close_days", close_days)
+    recorder = make(spool=spool, clock=lambda: NOW)
+    for number in range(5):
+        recorder.put(COUNT, event(number))
+        assert recorder.flush(20)
+    assert (store.total(), tried) == (5, [NOW])
+
+
 def test_a_store_that_is_away_is_not_asked_for_what_expired(
     store: Store, make: Callable[..., Recorder], spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,7 +101,7 @@ class Recorder:
         self._wake, self._stop = Signal(), Signal()
         self._deadline = 0.0
         self._purge_at = 0.0
-        self._marking = Marking(lambda: self.store, self._clock, self._complain)
+        self._marking = Marking(self._backlog.ask, self._clock, self._complain)
         self._complained_at, self._failures_unsaid = -_QUIET, 0
         self._full_said_at, self._full_said = -_QUIET, self.dropped.get("queue full", 0)
 
@@ -120,8 +120,7 @@ class Recorder:
         ``more``: what was told under the same id, and is written in one batch with it.
         """
         queue = self._queue
-        waiting = len(queue)
-        if waiting >= self._room:
+        if (waiting := len(queue)) >= self._room:
             self._drop("queue full" if self._room else "closed", 1 + len(more))
             return False
         # Appending and extending are atomic, and only the writer removes, from the front: no lock is needed.
@@ -282,9 +281,11 @@ class Recorder:
             # Only now: what is not written stays in the queue, and in its bound.
             del self._queue[:done]
             goal -= done
-        self._marking.close_days()
-        self._purge()
         self._warn()
+        # A store that takes no rows is not asked for more: it might take many seconds to say no.
+        if not self._backlog.behind:
+            self._marking.close_days()
+            self._purge()
 
     def _apply(self, items: Sequence[_Item]) -> int:
         """Do what is first in the queue; how many items that was."""
@@ -313,8 +314,7 @@ class Recorder:
             kept = [(count, None if event and event.context.receipt in away else event) for count, event in rows]
             self._drop("withdrawn", sum(old is not new for (_, old), (_, new) in zip(rows, kept, strict=True)))
             rows = kept
-        marks = self._marking.marks(rows, asks=not self._backlog.behind)
-        batch = Batch(uuid7(self._clock()), rows, marks=marks)
+        batch = Batch(uuid7(self._clock()), rows, marks=self._marking.marks(rows, asks=not self._backlog.behind))
         self._unsure = batch, done
         self._backlog.keep(batch)
         self._unsure = None
@@ -322,7 +322,7 @@ class Recorder:
 
     def _purge(self) -> None:
         now = self._clock()
-        if now < self._purge_at or self._backlog.behind:
+        if now < self._purge_at:
             return
         # Set first: should it fail, the next attempt is in an hour and not at every batch.
         self._purge_at = now + 3600
@@ -342,10 +342,8 @@ class Recorder:
         self._failures_unsaid += 1
         now = time.monotonic()
         if now - self._complained_at >= _QUIET:
-            text = "recording failed (%d times since the last message); %d rows wait, dropped so far: %s"
+            text = "recording failed (%d times since the last message); %d rows wait, dropped so far: %s: %s"
+            said = self._failures_unsaid, len(self._queue), self.dropped, error
             # A known failure needs no traceback; anything else is a mistake in a program.
-            known = isinstance(error, RecordError)
-            logger.error(
-                text + ": %s", self._failures_unsaid, len(self._queue), self.dropped, error, exc_info=not known
-            )
+            logger.error(text, *said, exc_info=not isinstance(error, RecordError))
             self._complained_at, self._failures_unsaid = now, 0

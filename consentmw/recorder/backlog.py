@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Event as Signal
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from ..errors import SpoolFull, StoreError
 from ..events import prepare
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Backlog"]
 
+_T = TypeVar("_T")
+
 logger = logging.getLogger("consentmw.recorder")
 
 #: seconds between two attempts at most
 _LONGEST_PAUSE: Final = 30.0
 #: seconds that the writer waits for one batch, and between two looks at the queue meanwhile. A driver may wait far
-#: longer for a server that hangs
-_PATIENCE: Final = 5.0
+#: longer for a server that hangs, and the end of a site does not: it waits for five
+_PATIENCE: Final = 3.0
 _LOOK: Final = 0.05
 #: what a store raises for a row that it will never take; everything else may pass with time
 _NEVER: Final = (ValueError, TypeError, LookupError, ArithmeticError)
@@ -98,7 +100,7 @@ class Backlog:
             return
         if not self.behind:
             try:
-                self._try(batch)
+                self._in_time(lambda: self._write_in_turn(batch))
                 return
             except Exception as error:
                 # Whatever it is: the batch is safe before anybody looks into it.
@@ -125,21 +127,29 @@ class Backlog:
         if self._spool is not None:
             self._spool.close()
 
-    def _try(self, batch: Batch) -> None:
-        """Write a batch while there is time for it. Raises what kept it from the store, which may yet get it."""
-        attempt = _Attempt(lambda: self._write_in_turn(batch))
+    def ask(self, question: Callable[[EventStore], _T]) -> _T:
+        """What the store answers. Raises what it raises, and StoreError when it takes long: it may yet do it.
+
+        Without a spool rows wait in the queue, and everybody waits for the store.
+        """
+        if self._spool is None:
+            return question(self._store())
+        return self._in_time(lambda: question(self._store()))
+
+    def _in_time(self, do: Callable[[], _T]) -> _T:
+        attempt = _Attempt(do)
         try:
             attempt.start()
         except RuntimeError:
             # At the end of the interpreter none can start.
-            self._write_in_turn(batch)
-            return
+            return do()
         end = time.monotonic() + _PATIENCE
         while not attempt.over.wait(_LOOK):
             if self._filling() or time.monotonic() >= end:
-                raise StoreError("the store takes long over a batch, which waits for it in the spool")
+                raise StoreError("the store takes long to answer, and what comes waits in the spool")
         if attempt.error is not None:
             raise attempt.error
+        return attempt.answers[0]
 
     def _write_in_turn(self, batch: Batch) -> None:
         # One after the other: the batch that nobody waited for may still be on its way.
@@ -203,18 +213,19 @@ class Backlog:
         self._write_in_turn(batch)
 
 
-class _Attempt(Thread):
-    """A batch on its way to the store, which may not come back from there."""
+class _Attempt(Thread, Generic[_T]):
+    """A call of the store, which may not come back from there."""
 
-    def __init__(self, write: Callable[[], None]) -> None:
-        super().__init__(name="consentmw-writing", daemon=True)
-        self._write = write
+    def __init__(self, do: Callable[[], _T]) -> None:
+        super().__init__(name="consentmw-asking", daemon=True)
+        self._do = do
         self.over = Signal()
+        self.answers: list[_T] = []
         self.error: Exception | None = None
 
     def run(self) -> None:
         try:
-            self._write()
+            self.answers.append(self._do())
         except Exception as error:
             self.error = error
         finally:

@@ -7,7 +7,7 @@ is made of, and what a store does with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..events import MAIL
 from ..events.uniques import KEPT, Mark, day_of, mark_of
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Marking"]
 
-#: seconds between two looks for days that have to be closed
+#: seconds between two looks for days that have to be closed, and until the next when one failed
 _CLOSE_EVERY: Final = 3600.0
+_AGAIN: Final = 60.0
 _DAY: Final = 86_400
 
 
@@ -27,10 +28,13 @@ class Marking:
     """Marks visitors; for one thread."""
 
     def __init__(
-        self, store: Callable[[], EventStore], clock: Callable[[], float], complain: Callable[[Exception], None]
+        self,
+        ask: Callable[[Callable[[EventStore], Any]], Any],
+        clock: Callable[[], float],
+        complain: Callable[[Exception], None],
     ) -> None:
-        """``store`` gives the store or raises; ``clock``: seconds since 1970; ``complain`` tells who runs the site."""
-        self._store = store
+        """``ask`` asks the store or raises; ``clock``: seconds since 1970; ``complain`` tells who runs the site."""
+        self._ask = ask
         self._clock = clock
         self._complain = complain
         self._salts: dict[int, str] = {}
@@ -66,7 +70,7 @@ class Marking:
             return ""
         if day not in self._salts and asks:
             try:
-                self._salts[day] = self._store().salt(day)
+                self._salts[day] = self._ask(lambda store: store.salt(day))
             except Exception as error:
                 # Whatever it is: a visitor less in a figure must not cost a row.
                 self._complain(error)
@@ -76,6 +80,8 @@ class Marking:
         """Now and then: have the store count the days that are over, and forget their salts. Raises StoreError."""
         now = self._clock()
         if now >= self._close_at:
+            # Set first: should it fail, the next attempt is in a minute and not at every batch.
+            self._close_at = now + _AGAIN
             self._salts = {day: salt for day, salt in self._salts.items() if day + KEPT > now}
-            self._store().close_days(int(now))
+            self._ask(lambda store: store.close_days(int(now)))
             self._close_at = now + _CLOSE_EVERY
