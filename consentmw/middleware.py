@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from time import time
-from typing import Any, TypeAlias, overload
+from typing import Any, Final, TypeAlias, overload
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,6 +39,9 @@ __all__ = ["ConsentMiddleware"]
 
 logger = logging.getLogger("consentmw")
 
+#: what a page is asked for when somebody looks at it by itself, and not as a part of another (Fetch Metadata, 2.1);
+#: "" from browsers that don't say, "empty" for a script that brings the next page
+_LOOKED_AT: Final = frozenset({"", "document", "empty"})
 #: where settings may come from
 Source: TypeAlias = Settings | Mapping[str, Any] | str | os.PathLike[str] | None
 
@@ -213,15 +216,18 @@ class ConsentMiddleware:
     ) -> None:
         if self.site.diagnostics is not None:
             self._diagnose(self.site.diagnostics, scope, visitor, response.status, started)
-        if self.site.relay.pages:
-            self._report(scope, visitor, decision, response)
+        page = response.html and scope["method"] != "HEAD" and visitor.destination in _LOOKED_AT
+        if page and self.site.relay.pages:
+            self._report(scope, visitor, decision, response.status)
+        # A script that fetched the next page shows it under another address, which ours tells where it runs.
+        page = page and not (visit is not None and visitor.destination == "empty")
         mode = self.settings.record
         if mode == "none" or (mode == "pages" and not response.html):
             return
         try:
             route, made = self.site.routes.of(scope, response.status)
             facts = Facts(
-                kind="page" if response.html else "request",
+                kind="page" if page else "request",
                 at=started,
                 method=scope["method"],
                 route=route,
@@ -234,8 +240,9 @@ class ConsentMiddleware:
             )
             count, event = minimise(facts, decision, self.site.policy)
             count = self.site.routes.counted(count, made)
-            self.recorder.put(count, event)
-            if self.settings.search_keys and response.html:
+            if page or mode == "all":
+                self.recorder.put(count, event)
+            if page and self.settings.search_keys:
                 self._search(facts, decision, count.route)
             if response.watch is not None and response.watch.seen:
                 for met in self.site.met.counters(count, response.watch.seen):
@@ -261,11 +268,11 @@ class ConsentMiddleware:
         except Exception:
             logger.exception("a request could not be noted")
 
-    def _report(self, scope: Scope, visitor: Visitor, decision: Decision, response: GatedResponse | Passing) -> None:
+    def _report(self, scope: Scope, visitor: Visitor, decision: Decision, status: int) -> None:
         """Tell Google of a page that was seen, where the visitor allows it."""
-        if response.html and response.status in (200, 304) and scope["method"] == "GET":
+        if status in (200, 304) and scope["method"] == "GET":
             try:
-                self.site.relay.page_view(visitor, decision, self.site.routes.of(scope, response.status)[0])
+                self.site.relay.page_view(visitor, decision, self.site.routes.of(scope, status)[0])
             except Exception:
                 logger.exception("a page view could not be relayed")
 

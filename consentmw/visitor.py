@@ -56,7 +56,15 @@ _KEPT: Final[dict[bytes, bytes]] = {
     name: name
     for name in (
         *(b"host", b"cookie", b"sec-gpc", b"dnt", b"accept", b"accept-language", b"user-agent", b"referer", b"origin"),
-        *(b"sec-fetch-site", b"sec-purpose", b"x-forwarded-proto", b"forwarded", b"if-none-match", *_SAYS),
+        *(
+            b"sec-fetch-dest",
+            b"sec-fetch-site",
+            b"sec-purpose",
+            b"x-forwarded-proto",
+            b"forwarded",
+            b"if-none-match",
+            *_SAYS,
+        ),
     )
 } | {**dict.fromkeys((b"purpose", b"x-moz", b"x-purpose"), b"sec-purpose"), **dict.fromkeys(HINTS, b"hint")}
 #: what joins the lines of a header that may come several times; of any other the first line counts
@@ -163,6 +171,8 @@ class Visitor:
     agent = _Text(b"user-agent")
     #: the Host header as sent, with its port
     authority = _Text(b"host")
+    #: what the answer is for: ``document``, ``iframe``, ``empty`` for a script ...; "" from browsers that don't say
+    destination = _Text(b"sec-fetch-dest")
     fetch_site = _Text(b"sec-fetch-site")
     origin = _Text(b"origin")
     referrer = _Text(b"referer")

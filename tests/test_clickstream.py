@@ -824,6 +824,28 @@ async def test_what_was_not_answered_was_no_search(answer: int) -> None:
 # -- what a server sees of a visit -----------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("method", "destination", "followed", "stranger"),
+    [
+        ("GET", "", "page", "page"),  # browsers that don't say
+        ("GET", "document", "page", "page"),
+        ("GET", "iframe", "request", "request"),
+        ("GET", "embed", "request", "request"),
+        ("GET", "empty", "request", "page"),  # a script brings the next page: where ours runs, it tells of it
+        ("HEAD", "document", "request", "request"),
+    ],
+)
+@pytest.mark.parametrize("record", ["all", "pages"])
+async def test_a_page_view_is_a_page_that_somebody_looks_at(
+    method: str, destination: str, followed: str, stranger: str, record: str
+) -> None:
+    for granted, kind in ((("analytics",), followed), ((), stranger)):
+        site = Site(*granted, record=record)
+        await site.ask("/", *([("sec-fetch-dest", destination)] if destination else []), method=method)
+        kinds = {found for found, _, _ in site.counts} - {"banner"}
+        assert kinds == ({kind} if kind == "page" or record == "all" else set())
+
+
 def revalidating(granted: tuple[str, ...], path: str = "/bills", **options: Any) -> Site:
     """A site whose files and pages answer 304 to whoever has them already."""
 
