@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from . import Count
@@ -42,15 +43,18 @@ def mail_verdict(kind: str, method: str, agent: str, bot: str) -> str:
 
     ``kind``: pixel or click; ``bot``: the verdict that any request would get.
     """
-    if kind == "pixel":
-        if agent.strip() == _APPLE:
-            return "proxy: apple"
-        low = agent.lower()
-        for word, verdict in _PROXIES.items():
-            if word in low:
-                return verdict
+    if kind == "pixel" and (proxy := _proxy(agent)):
+        return proxy
     # A mail program asks for a picture and a browser for a page; who asks for headers only is looking around.
     return bot or ("scanner: head" if method == "HEAD" else "")
+
+
+@lru_cache(maxsize=1024)
+def _proxy(agent: str) -> str:
+    if agent.strip() == _APPLE:
+        return "proxy: apple"
+    low = agent.lower()
+    return next((verdict for word, verdict in _PROXIES.items() if word in low), "")
 
 
 @dataclass(slots=True)

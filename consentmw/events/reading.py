@@ -57,6 +57,8 @@ def referring(url: str) -> tuple[str, str]:
 
 def kept_query(query: bytes, keys: AbstractSet[str]) -> str:
     """Those pairs of a query whose keys are listed, written anew; values that may name somebody are replaced."""
+    if not query:
+        return ""
     kept = [(key, "{x}" if _NAMES_SOMEONE.search(value) else value[:200]) for key, value in queried(query, keys)]
     # Encoded again, so that no control character or broken UTF-8 gets into a column.
     return urlencode(kept, safe="{}")[:1000]

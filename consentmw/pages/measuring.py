@@ -128,9 +128,10 @@ class Measuring:
     ) -> None:
         """Record an open or a click; after its answer, which nothing here can delay or break."""
         try:
-            standing = await self._standing(token.recipient)
+            standing = await self._standing(token.recipient) if token.recipient else UNKNOWN
             visitor = exchange.visitor
-            who = _who(exchange, token)
+            # A pixel is no link, so it is part of no burst.
+            who = _who(exchange, token) if kind == "click" else None
             verdict, wrong = self._judged(who, token, visitor.bot)
             visit, url = exchange.visit, getattr(token, "url", "")
             facts = Facts(
@@ -163,7 +164,7 @@ class Measuring:
         """Whether this click is one of a burst, and what was taken for a person's before that showed."""
         if isinstance(token, MailToken):
             return HONEYPOT, self._bursts.trapped(who)
-        # A pixel is no link, a link of no mail is not one of many, and what a browser fetches ahead is no burst.
+        # A link of no mail is not one of many, and what a browser fetches ahead is no burst.
         if not isinstance(token, ClickToken) or bot or not token.campaign or not token.link:
             return "", []
         return self._bursts.followed(who, token.link)
@@ -171,7 +172,7 @@ class Measuring:
     async def _standing(self, recipient: str) -> Standing:
         """What the recipient allows; looked up in a thread when it is not known, and never waited for by many."""
         recipients = self._site.recipients
-        if recipients is None or not recipient:
+        if recipients is None:
             return UNKNOWN
         known = recipients.known(recipient)
         if known is not None:
