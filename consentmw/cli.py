@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import time
 from typing import Annotated
@@ -27,6 +27,7 @@ from .officer import app as _subject
 from .pages import Pages
 from .publishing import app as _notice
 from .recorder.spool import open_spool
+from .reports import MOST, figures, lines
 from .settings import KEYS_VARIABLE, Settings
 from .site import Site
 from .stores import migrate as migrate_stores
@@ -138,6 +139,38 @@ def retention(path: SettingsFile) -> None:
     if late:
         typer.echo(f"overdue: {', '.join(late)}; rows go when the site records, at the latest a day later")
         raise typer.Exit(1)
+
+
+@_app.command()
+def report(
+    path: SettingsFile,
+    since: Annotated[
+        datetime | None, typer.Option(help="First day, UTC; without it 30 days.", formats=["%Y-%m-%d"])
+    ] = None,
+    until: Annotated[datetime | None, typer.Option(help="Last day, UTC; today.", formats=["%Y-%m-%d"])] = None,
+    top: Annotated[int, typer.Option(help="The most frequent of each kind.", min=1)] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for a program.")] = False,
+) -> None:
+    """Say how often pages were seen, by how many visitors a day, and what they came with."""
+    settings = _load(path)
+    last = until.date() if until else datetime.now(UTC).date()
+    first = since.date() if since else last - timedelta(days=29)
+    try:
+        store = open_event_store(settings.store, settings.events_store)
+        try:
+            known = figures(store, first, last)
+        finally:
+            store.close()
+    except (ConsentError, ValueError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    if known.cut:
+        typer.echo(f"Only the newest {MOST} counters were read: name fewer days.", err=True)
+    if as_json:
+        typer.echo(json.dumps(known.said(), indent=2, ensure_ascii=False))
+    else:
+        for line in lines(known, top):
+            typer.echo(line)
 
 
 def _day(at: float) -> str:
