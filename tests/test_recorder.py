@@ -670,6 +670,28 @@ def test_a_store_that_is_away_is_not_asked_for_what_expired(
     until(lambda: len(purges) == 1)
 
 
+def test_catching_up_leaves_most_of_the_time_to_requests(
+    store: Store, make: Callable[..., Recorder], spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten batches of a second of computing each are followed by rests of three: pages go on as before."""
+    rests: list[float] = []
+
+    class Clock(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if timeout == 3.0:
+                rests.append(timeout)
+                return False
+            return super().wait(timeout)
+
+    for number in range(10):
+        spool.add(Batch(f"b{number}", [(COUNT, event(number))]).encode())
+    spool.close()
+    monkeypatch.setattr("consentmw.recorder.backlog.Signal", Clock)
+    monkeypatch.setattr("consentmw.recorder.backlog.time.thread_time", iter(range(1_000)).__next__)
+    assert make(spool=Spool(spool._folder, limit=1_000_000, clock=time.time)).settle(20)
+    assert (store.total(), rests) == (10, [3.0] * 10)
+
+
 def test_what_waits_is_delivered_by_the_next_process(store: Store, make: Callable[..., Recorder], spool: Spool) -> None:
     recorder = make(spool=spool)
     store.fails = StoreError("down")

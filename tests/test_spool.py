@@ -59,6 +59,17 @@ def test_what_waits_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert (segment.stat().st_mode & 0o777, segment.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
+@pytest.mark.parametrize("step", [0.0, -60.0])
+def test_segments_are_delivered_in_order_whatever_the_clock_says(tmp_path: Path, step: float) -> None:
+    """Several of one millisecond, or from before and after the clock was set back."""
+    now = iter(1_800_000_000 + step * number for number in range(20))
+    spool = Spool(tmp_path, limit=MEGABYTE, clock=now.__next__)
+    for number in range(20):
+        spool.add(b"%d" % number)
+        spool.close()
+    assert delivered(spool) == [b"%d" % number for number in range(20)]
+
+
 def test_a_delivery_that_fails_is_repeated_from_its_segment_on(tmp_path: Path) -> None:
     """At least once: the reader knows a batch again."""
     spool = opened(tmp_path)

@@ -35,6 +35,8 @@ _LONGEST_PAUSE: Final = 30.0
 #: longer for a server that hangs, and the end of a site does not: it waits for five
 _PATIENCE: Final = 3.0
 _LOOK: Final = 0.05
+#: how many times as long as its own computing the delivery rests: the interpreter serves it or a request, never both
+_REST: Final = 3.0
 #: what a store raises for a row that it will never take; everything else may pass with time
 _NEVER: Final = (ValueError, TypeError, LookupError, ArithmeticError)
 
@@ -204,6 +206,7 @@ class Backlog:
     def _take(self, content: bytes) -> None:
         if self._stop.is_set():
             raise _StoppedError
+        begun = time.thread_time()
         try:
             batch = Batch.decode(content)
         except StoreError as error:
@@ -211,6 +214,7 @@ class Backlog:
             self._complain(error)
             return
         self._write_in_turn(batch)
+        self._stop.wait((time.thread_time() - begun) * _REST)
 
 
 class _Attempt(Thread, Generic[_T]):

@@ -52,6 +52,8 @@ class Spool:
         self._descriptor: int | None = None
         #: segments of this process that were not delivered
         self._own: set[Path] = set()
+        #: by which the last one is named, milliseconds since 1970
+        self._named = 0
 
     def forget(self) -> None:
         """After a fork, in the child: let go of the parent's segment, or its lock would outlive the parent here."""
@@ -123,7 +125,9 @@ class Spool:
     def _begin(self) -> int:
         if not self._folder.exists():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._folder / f"{uuid7(self._clock())}{_SUFFIX}"
+        # Names are the order of delivery: two of one millisecond, or of a clock that was set back, would have none.
+        self._named = max(int(self._clock() * 1000), self._named + 1)
+        path = self._folder / f"{uuid7((self._named + 0.5) / 1000)}{_SUFFIX}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         # Its name has to be as durable as its content.
