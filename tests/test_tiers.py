@@ -31,6 +31,7 @@ from consentmw.events.rollups import DIMENSIONS
 from consentmw.stores import EventStore, open_event_store
 
 from .asgi import App, Header, cookies, html, http_scope, request, run, status
+from .clickhouse import Server as ClickHouse
 from .mounted import PAGE, choice_cookie, mounted
 from .postgres import Server
 
@@ -210,12 +211,15 @@ REGIME = st.sampled_from(["opt_in", "opt_out"])
 WEATHER = st.sampled_from(["fine", "late", "away", "refuses"])
 
 
-def record(asks: Sequence[Ask], url: str, folder: Path, ip: str, regime: str, weather: Weather) -> None:
-    """Send the requests through the middleware, and end it."""
+def record(
+    asks: Sequence[Ask], url: str, folder: Path, ip: str, regime: str, weather: Weather, rows: str = ""
+) -> EventStore:
+    """Send the requests through the middleware, and end it; the store that it had. ``rows``: where rows go instead."""
     with patch("consentmw.site.open_event_store", lambda *urls: Unsteady(open_event_store(*urls), weather)):
         site = mounted(
             App(*html(PAGE)),
             store=url,
+            events_store=rows,
             spool=folder / "spool",
             ip=ip,
             fallback_regime=regime,
@@ -238,7 +242,9 @@ def record(asks: Sequence[Ask], url: str, folder: Path, ip: str, regime: str, we
                     recorder.remove(gone)
         assert recorder.flush(20)
         until(lambda: weather == "away" or not recorder.behind)
+        store = recorder.store
         asyncio.run(site.site.close())
+        return store
 
 
 async def _ask(site: ConsentMiddleware, asks: Sequence[Ask]) -> None:
@@ -330,6 +336,37 @@ def test_nothing_is_kept_above_its_tier_in_postgresql(
     rows = chain.from_iterable(postgres.run(f'SELECT t::text FROM consentmw."{table}" t') for table in tables)
     kept += b"\n".join(row[0].encode() for row in rows)
     assert above(asks, kept, ip, regime, waits=weather == "away") == []
+
+
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asks=ASKS, ip=IP, regime=REGIME, weather=WEATHER)
+def test_nothing_is_kept_above_its_tier_in_clickhouse(
+    clickhouse: ClickHouse, asks: list[Ask], ip: str, regime: str, weather: Weather
+) -> None:
+    """Every column of every row that it can be asked for, the files beside it, and what it was asked."""
+    for table in ("consentmw_events", "consentmw_versions"):
+        clickhouse.run(f"DROP TABLE IF EXISTS {table} SYNC", "site")
+    with tempfile.TemporaryDirectory() as name:
+        record(asks, f"sqlite:///{name}/e.db", Path(name), ip, regime, weather, clickhouse.url())
+        kept = files(Path(name))
+    rows: list[list[Any]] = []
+    if clickhouse.run("SELECT 1 FROM system.tables WHERE database = 'site' AND name = 'consentmw_events'"):
+        rows = clickhouse.run("SELECT * FROM consentmw_events FINAL", "site")
+    kept += json.dumps(rows).encode()
+    assert above(asks, kept, ip, regime, waits=weather == "away") == []
+    asked = clickhouse.asked().encode()
+    assert [word for number in range(len(asks)) for word in Words(number).sought(ip) if word in asked] == []
+
+
+@settings(max_examples=40)
+@given(ASKS, IP, REGIME)
+def test_nothing_is_kept_above_its_tier_in_memory(asks: list[Ask], ip: str, regime: str) -> None:
+    """All that the store holds, as Python shows it; it has no spool, so there is no weather."""
+    with tempfile.TemporaryDirectory() as name:
+        store = record(asks, "memory:", Path(name), ip, regime, "fine")
+        kept = repr(vars(store._store)).encode()  # type: ignore[attr-defined]
+        assert files(Path(name)) == b""
+    assert above(asks, kept, ip, regime, waits=False) == []
 
 
 EVERYTHING = frozenset({"analytics", "advertising", "email_measurement"})

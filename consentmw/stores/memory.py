@@ -101,6 +101,9 @@ class MemoryStore:
                 self._rollups[key] = number
                 if not number:
                     del self._rollups[key]
+            self._values = {}
+            for key in self._rollups:
+                self._values.setdefault((key.hour, key.dimension), set()).add(key.value)
             for day, tier, found in list(self._marks) if receipt else ():
                 if found == mark_of(self._salts[day], receipt):
                     del self._marks[day, tier, found]
