@@ -11,9 +11,10 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
 from threading import Event as Signal
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from ..errors import SpoolFull, StoreError
 from ..events import prepare
@@ -67,6 +68,8 @@ class Backlog:
         self._lock, self._turn = Lock(), Lock()
         self._stop = Signal()
         self._thread: Thread | None = None
+        #: who waits for the store in the writer's place; None while there is none, or none that came back
+        self._asker: _Asker | None = None
         #: whether batches wait, so that new ones have to wait behind them
         self.behind = False
 
@@ -119,13 +122,15 @@ class Backlog:
         if self._spool is not None:
             self._spool.forget()
         self._lock, self._turn, self._stop = Lock(), Lock(), Signal()
-        self._thread, self.behind = None, False
+        self._thread, self._asker, self.behind = None, None, False
 
     def close(self, timeout: float) -> None:
         """End the thread; what waits is delivered by the next process."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout)
+        if self._asker is not None:
+            self._asker.attempts.put(None)
         if self._spool is not None:
             self._spool.close()
 
@@ -139,16 +144,24 @@ class Backlog:
         return self._in_time(lambda: question(self._store()))
 
     def _in_time(self, do: Callable[[], _T]) -> _T:
+        asker = self._asker
+        if asker is None:
+            asker = _Asker()
+            try:
+                asker.start()
+            except RuntimeError:
+                # At the end of the interpreter none can start.
+                return do()
         attempt = _Attempt(do)
-        try:
-            attempt.start()
-        except RuntimeError:
-            # At the end of the interpreter none can start.
-            return do()
+        asker.attempts.put(attempt)
+        self._asker = None
         end = time.monotonic() + _PATIENCE
         while not attempt.over.wait(_LOOK):
             if self._filling() or time.monotonic() >= end:
+                # Whenever it comes back, nobody waits for it any more.
+                asker.attempts.put(None)
                 raise StoreError("the store takes long to answer, and what comes waits in the spool")
+        self._asker = asker
         if attempt.error is not None:
             raise attempt.error
         return attempt.answers[0]
@@ -217,23 +230,37 @@ class Backlog:
         self._stop.wait((time.thread_time() - begun) * _REST)
 
 
-class _Attempt(Thread, Generic[_T]):
+class _Attempt(Generic[_T]):
     """A call of the store, which may not come back from there."""
 
     def __init__(self, do: Callable[[], _T]) -> None:
-        super().__init__(name="consentmw-asking", daemon=True)
         self._do = do
         self.over = Signal()
         self.answers: list[_T] = []
         self.error: Exception | None = None
 
-    def run(self) -> None:
+    def make(self) -> None:
+        """Call it."""
         try:
             self.answers.append(self._do())
         except Exception as error:
             self.error = error
         finally:
             self.over.set()
+
+
+class _Asker(Thread):
+    """Makes one attempt after the other, until there is None."""
+
+    def __init__(self) -> None:
+        super().__init__(name="consentmw-asking", daemon=True)
+        self.attempts: SimpleQueue[_Attempt[Any] | None] = SimpleQueue()
+
+    def run(self) -> None:
+        while (attempt := self.attempts.get()) is not None:
+            attempt.make()
+            # Not held on to while it waits for the next: a batch may be large.
+            del attempt
 
 
 class _StoppedError(Exception):

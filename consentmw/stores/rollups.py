@@ -145,12 +145,14 @@ class SqlRollups(SqlStore):
         return new
 
     def _remember(self, values: Mapping[tuple[int, str], set[str]], marks: set[tuple[int, str, int]]) -> None:
-        """What was written need not be asked for again. Whole objects are replaced: another thread may be reading."""
+        """What was written need not be asked for again."""
         if values:
             known = self._values if len(self._values) + len(values) <= _KNOWN else {}
             self._values = {**known, **values}
-        if marks:
-            self._marked = self._marked | marks if len(self._marked) + len(marks) <= _MARKED else marks
+        if len(self._marked) + len(marks) > _MARKED:
+            self._marked = set()
+        # In place: a copy of so many for each batch leaves the memory of a long-lived process full of holes.
+        self._marked |= marks
 
     def _take_out(self, connection: Connection, receipt: str) -> None:
         """Take out of roll-ups and marks what the rows of a receipt, which still are there, added."""
